@@ -1,0 +1,82 @@
+"""Every setting: one place, one default, one line of documentation. Units are in the names.
+
+Each is read from the environment as BRIGADE_<NAME>, or from a file named by BRIGADE_ENV_FILE.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_CPUS = os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="BRIGADE_", env_file=os.environ.get("BRIGADE_ENV_FILE"), frozen=True, extra="ignore"
+    )
+
+    # Servers
+    database_url: SecretStr = Field(SecretStr("postgresql://127.0.0.1/brigade"), description="Postgres")
+    amqp_url: SecretStr = Field(SecretStr("amqp://127.0.0.1/"), description="RabbitMQ")
+    milvus_uri: str = Field("http://127.0.0.1:19530", description="Milvus, or Milvus Lite's server")
+    milvus_token: SecretStr = Field(SecretStr(""), description="Milvus: user:password or an API key")
+    s3_endpoint: str = Field("http://127.0.0.1:9000", description="The object store, as our processes reach it")
+    s3_public_endpoint: str = Field("", description="The object store, as browsers reach it; empty: the same")
+    s3_region: str = Field("us-east-1", description="Part of every signature; fixed, so that signing asks nobody")
+    s3_access_key: SecretStr = Field(SecretStr(""), description="Key that may read and write the buckets")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="Its secret")
+    bucket: str = Field("brigade", description="The bucket that uploads go to")
+    server_timeout_seconds: float = Field(10, gt=0, description="How long any call to a server may take to answer")
+
+    # The HTTP side
+    url: str = Field("http://127.0.0.1:8080", description="Where the CLI finds the API")
+    api_host: str = Field("127.0.0.1", description="The address the API listens on")
+    api_port: int = Field(8080, ge=0, le=65535, description="The port the API listens on")
+    api_key: SecretStr = Field(SecretStr(""), description="The CLI's key; `brigade migrate` registers it as an admin's")
+    events_token: SecretStr = Field(SecretStr(""), description="Bearer token that the store's webhook sends")
+    metrics_host: str = Field("127.0.0.1", description="The address workers and the scheduler show metrics on")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's or scheduler's metrics; 0: none")
+    upload_url_seconds: int = Field(3600, gt=0, description="How long a presigned upload URL is good for")
+    max_request_bytes: int = Field(1 << 20, gt=0, description="Largest JSON body the API reads")
+
+    # Work
+    work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")
+    lease_seconds: float = Field(20, gt=0, description="A worker that is silent for this long has lost its step")
+    max_attempts: int = Field(5, gt=0, description="Runs of a step before it fails for good")
+    vectorize_batch: int = Field(32, gt=0, description="Chunks in one message of VECTORIZE")
+    outbox_seconds: float = Field(5, gt=0, description="A message unsent for this long is sent by the scheduler")
+    inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
+    work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
+
+    # Limits of one document
+    max_document_bytes: int = Field(1 << 30, gt=0, description="Largest object that is ingested")
+    extract_seconds: float = Field(300, gt=0, description="Wall clock of one extraction")
+    extract_cpu_seconds: int = Field(240, gt=0, description="CPU time of one extraction")
+    extract_memory_bytes: int = Field(1 << 30, gt=0, description="Address space of one extraction, beyond its start")
+    extract_output_bytes: int = Field(512 << 20, gt=0, description="Largest text that an extraction may produce")
+    max_inflated_bytes: int = Field(512 << 20, gt=0, description="Largest size that a zipped format may unfold to")
+
+    # Model and index
+    model_dir: Path = Field(Path("var/models/multilingual-e5-small"), description="model.onnx, tokenizer.json, manifest.json")
+    embedding_threads: int = Field(_CPUS, gt=0, description="Texts a process embeds at once, one core each")
+    chunk_tokens: int = Field(256, ge=16, le=2048, description="Largest chunk, in the model's tokens")
+    chunk_overlap_tokens: int = Field(32, ge=0, description="How much of a chunk's end its successor repeats")
+    collection: str = Field("chunks", description="The Milvus collection")
+    index_flush_rows: int = Field(1000, gt=0, description="Milvus Lite: flush after this many rows")
+    index_flush_seconds: float = Field(5, gt=0, description="Milvus Lite: flush rows that are older than this")
+
+    # Running
+    log_format: str = Field("console", pattern="^(console|json)$", description="console or json")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    failpoints: str = Field("", description="Tests only: points at which a process kills itself, see common/failpoints.py")
+
+
+@cache
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()
