@@ -55,14 +55,19 @@ def how_to_install() -> str:
     for manager, line in _BY_HAND.items():
         if shutil.which(manager):
             return line
-    return "install RabbitMQ 3.10 or newer (https://www.rabbitmq.com/docs/download), or set BRIGADE_AMQP_URL to a server"
+    return (
+        "install RabbitMQ 3.10 or newer (https://www.rabbitmq.com/docs/download), or set BRIGADE_AMQP_URL to a server"
+    )
 
 
 def _becoming_root() -> list[str] | None:
     """What to put before a command so that it runs as root without asking anybody; None if that cannot be had."""
     if os.geteuid() == 0:
         return []
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    ):
         return ["sudo", "-n"]
     return None
 

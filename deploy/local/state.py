@@ -1,0 +1,113 @@
+"""What a directory of private servers remembers between runs: ports and secrets, and that only one runs at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from common.errors import ConfigurationError
+
+# Below the ports that outgoing connections are given (32768 on Linux, 49152 on macOS): from among those a client that
+# keeps knocking at a dead server's port is one day connected to itself.
+_PORTS = range(20000, 32768)
+
+# How long the guardian of a killed run may still be busy; see guardian.py.
+_TAKEOVER_SECONDS = 10.0
+
+
+class State:
+    """Ports and secrets under their names, in `state.json` (mode 600)."""
+
+    def __init__(self, directory: Path, forced: Mapping[str, str]) -> None:
+        self._file = directory / "state.json"
+        self._forced = forced
+        content = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._ports: dict[str, int] = content.get("ports", {})
+        self._secrets: dict[str, str] = content.get("secrets", {})
+        self._given: set[int] = set()
+
+    def secret(self, name: str) -> str:
+        """The same at every start; 128 bits, letters and digits only, as it goes into URLs and files."""
+        return self._secrets.setdefault(name, secrets.token_hex(16))
+
+    def port(self, name: str, variable: str = "") -> int:
+        """The port that `variable` forces, else the remembered one, else any that is free."""
+        if forced := self._forced.get(variable):
+            port = _as_port(variable, forced)
+            if not self._is_free(port):
+                raise ConfigurationError(f"{variable}={port}: this port is taken. Choose another, or unset it.")
+        else:
+            port = self._ports.get(name, 0)
+            while not self._is_free(port):
+                port = random.choice(_PORTS)  # noqa: S311 - no secret
+            self._ports[name] = port
+        self._given.add(port)
+        return port
+
+    def save(self) -> None:
+        new = self._file.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps({"ports": self._ports, "secrets": self._secrets}, indent=2))
+        new.replace(self._file)
+
+    def _is_free(self, port: int) -> bool:
+        return port > 0 and port not in self._given and is_free(port)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        # As servers do: what an ended server's connections left behind (TIME_WAIT) is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def lock(directory: Path) -> IO[str]:
+    """Own the directory as long as the answer is open, here or in a guardian. Raises `ConfigurationError`."""
+    file = (directory / "lock").open("a+")
+    deadline = time.monotonic() + _TAKEOVER_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip()
+            # An owner that is dead was killed, and its guardian is just ending the servers.
+            if _is_alive(owner) or time.monotonic() > deadline:
+                file.close()
+                message = f"The servers in {directory} are already running (process {owner}). Stop that one first."
+                raise ConfigurationError(message) from None
+            time.sleep(0.05)
+        else:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return file
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _as_port(variable: str, value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise ConfigurationError(f"{variable}={value}: a port is a number from 1 to 65535.")
+    return int(value)
