@@ -104,7 +104,7 @@ def signal_group(pid: int, number: int) -> bool:
 
 def _end(wards: Mapping[int, int]) -> None:
     """End the youngest first: applications before the servers they use."""
-    for pid, farewell in reversed(wards.items()):
+    for pid, farewell in reversed(list(wards.items())):
         signal_group(pid, farewell)
     deadline = time.monotonic() + _FAREWELL_SECONDS
     while time.monotonic() < deadline and any(signal_group(pid, 0) for pid in wards):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pymilvus import MilvusClient, MilvusException
 
-from deploy.local.server import NotReady, Server
+from deploy.local.server import NotReadyError, Server
 
 
 class Milvus(Server):
@@ -41,4 +41,4 @@ class Milvus(Server):
             client.list_collections()
             client.close()
         except MilvusException as error:
-            raise NotReady(str(error)) from error
+            raise NotReadyError(str(error)) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 
 from deploy.local.guardian import Guardian
-from deploy.local.server import NotReady, Server, ServerError
+from deploy.local.server import NotReadyError, Server, ServerError
 
 _USER = "brigade"
 _DATABASE = "brigade"
@@ -87,7 +87,7 @@ class Postgres(Server):
         try:
             connection = psycopg2.connect(self.url.removesuffix(_DATABASE) + "postgres", connect_timeout=2)
         except psycopg2.OperationalError as error:
-            raise NotReady(str(error)) from error
+            raise NotReadyError(str(error)) from error
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,))

@@ -12,7 +12,7 @@ from pika.exceptions import AMQPError
 
 from deploy.local.guardian import Guardian
 from deploy.local.install import find_rabbitmq, how_to_install
-from deploy.local.server import NotReady, Server, ServerError
+from deploy.local.server import NotReadyError, Server, ServerError
 
 _USER = "brigade"
 
@@ -96,7 +96,7 @@ class RabbitMQ(Server):
         try:
             pika.BlockingConnection(pika.URLParameters(self.url)).close()
         except AMQPError as error:
-            raise NotReady(repr(error)) from error
+            raise NotReadyError(repr(error)) from error
 
     def stop(self) -> None:
         super().stop()
@@ -115,4 +115,4 @@ def _connect(port: int) -> None:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
     except OSError as error:
-        raise NotReady(str(error)) from error
+        raise NotReadyError(str(error)) from error

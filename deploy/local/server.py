@@ -34,7 +34,7 @@ class ServerError(BrigadeError):
         super().__init__(f"{name} {what}." + (quoted and f" Its log ends:{quoted}") + (advice and f"\n{advice}"))
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """It does not answer yet."""
 
 
@@ -63,7 +63,7 @@ class Server(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Ask the server something that it can only answer when it is up; raise `NotReady` if it cannot."""
+        """Ask the server something that it can only answer when it is up; raise `NotReadyError` if it cannot."""
 
     def environment(self) -> dict[str, str]:
         """All that the server sees of ours, so that no PGPORT or RABBITMQ_… of the user's leads it astray."""
@@ -123,7 +123,7 @@ class Server(ABC):
                 raise self.error(f"ended with code {code} instead of coming up")
             try:
                 self.check()
-            except NotReady as error:
+            except NotReadyError as error:
                 if time.monotonic() > deadline:
                     raise self.error(f"did not answer within {_START_SECONDS:.0f} s ({error})") from error
             else:

@@ -9,7 +9,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from deploy.local.guardian import Guardian
-from deploy.local.server import NotReady, Server
+from deploy.local.server import NotReadyError, Server
 
 
 class Store(Server):
@@ -76,4 +76,4 @@ class Store(Server):
             with urlopen(f"{self.endpoint}/minio/health/ready", timeout=2):  # noqa: S310 - our own address
                 pass
         except (URLError, OSError) as error:
-            raise NotReady(str(error)) from error
+            raise NotReadyError(str(error)) from error
