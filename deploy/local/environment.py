@@ -8,15 +8,28 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+import deploy
 from common.errors import ConfigurationError
 
-FILE = Path("var/local.env")
+_NAME = "local.env"
+
+
+def directory() -> Path:
+    """Where this checkout keeps everything that runs: BRIGADE_VAR_DIR, else `var` in the project's root."""
+    named = os.environ.get("BRIGADE_VAR_DIR")
+    root = Path(deploy.__file__).resolve().parents[1]
+    return Path(named).resolve() if named else (root if (root / "pyproject.toml").exists() else Path.cwd()) / "var"
+
+
+def file_in(directory: Path) -> Path:
+    return directory / _NAME
 
 
 def find(start: Path) -> Path | None:
-    """The nearest `var/local.env` from `start` upwards."""
-    candidates = (directory / FILE for directory in (start, *start.parents))
-    return next((path for path in candidates if path.is_file()), None)
+    """BRIGADE_VAR_DIR's, else the nearest `var/local.env` from `start` upwards."""
+    named = os.environ.get("BRIGADE_VAR_DIR")
+    places = [Path(named)] if named else [parent / "var" for parent in (start, *start.parents)]
+    return next((place / _NAME for place in places if (place / _NAME).is_file()), None)
 
 
 def read(path: Path) -> dict[str, str]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+_TITLE_CHARACTERS = 48
 
 
 class Report:
@@ -19,47 +24,54 @@ class Report:
         self.console = console
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """Say what is being done, and then how long it took."""
-        started = time.monotonic()
-        with self.console.status(Text(f"{title} …")) if self.console.is_terminal else contextlib.nullcontext():
+    def step(self, doing: str, done: str) -> Iterator[None]:
+        """Say what is being done, and then how long it took. One that fails is left to its error."""
+        began = time.monotonic()
+        with self.console.status(Text(f"{doing} …")) if self.console.is_terminal else contextlib.nullcontext():
             yield
-        self._print(Text.assemble(("✓ ", "green"), title.ljust(48), (f"{time.monotonic() - started:6.1f} s", "dim")))
+        self.done(done, time.monotonic() - began)
+
+    def done(self, what: str, seconds: float) -> None:
+        self._print(Text.assemble(("✓ ", "green"), what.ljust(_TITLE_CHARACTERS), (f"{seconds:6.1f} s", "dim")))
 
     def say(self, text: str) -> None:
         """Something a person should know."""
-        self._print(Text.assemble(("• ", "cyan"), text))
+        self._print(Text.assemble(("· ", "cyan"), text))
 
     def warn(self, text: str) -> None:
         """Something went wrong, and the stack goes on."""
         self._print(Text.assemble(("! ", "bold yellow"), text))
 
-    def ready(self, **facts: Any) -> None:
-        """The stack is up: `facts` are for machines, people get them in sentences."""
+    def ready(self, url: str, file: Path) -> None:
+        """All is done: say where it is and what to do with it. `file`: what tells other programs."""
+        lines = Table.grid(padding=(0, 2))
+        lines.add_row("Bucket Brigade is at", Text(url, "bold cyan"))
+        lines.add_row("From another terminal", Text("brigade upload FILE… --wait", "bold"))
+        lines.add_row("", Text('brigade search "…"', "bold"))
+        lines.add_row("Addresses and keys", Text(str(file), overflow="fold"))
+        lines.add_row("To stop", Text("Ctrl-C; the data stays"))
+        self.console.print("", lines, sep="\n")
 
     def _print(self, text: Text) -> None:
-        # A log line must not be broken where no terminal's edge is.
+        # Where there is no terminal there is no edge to break lines at.
         self.console.print(text, soft_wrap=not self.console.is_terminal, highlight=False)
 
 
 class JsonReport(Report):
-    """The same as JSON lines on standard output."""
+    """The same as JSON lines on standard output. `console` gets what is for people only."""
 
-    @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self._emit("done", title=title, seconds=round(time.monotonic() - started, 3))
+    def done(self, what: str, seconds: float) -> None:
+        _emit("done", what=what, seconds=round(seconds, 3))
 
     def say(self, text: str) -> None:
-        self._emit("said", text=text)
+        _emit("said", text=text)
 
     def warn(self, text: str) -> None:
-        self._emit("warned", text=text)
+        _emit("warned", text=text)
 
-    def ready(self, **facts: Any) -> None:
-        self._emit("ready", **facts)
+    def ready(self, url: str, file: Path) -> None:
+        _emit("ready", url=url, file=str(file))
 
-    def _emit(self, event: str, **facts: Any) -> None:
-        line = msgspec.json.encode({"event": event, **facts}).decode()
-        self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+def _emit(event: str, **facts: Any) -> None:
+    typer.echo(msgspec.json.encode({"event": event, **facts}))

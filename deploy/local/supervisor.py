@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import threading
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from common.errors import BrigadeError
+from deploy.local.guardian import Guardian, signal_group
 
 # A process that lived this long was healthy: its next end counts as the first.
 _HEALTHY_SECONDS = 30.0
@@ -27,25 +27,24 @@ class PartFailed(BrigadeError):
 
 
 class Supervisor:
-    """Runs programs as children, each the leader of a process group of its own, so that Ctrl-C reaches only us.
+    """Runs programs as children under a guardian, each in a session of its own, so that Ctrl-C reaches only us.
 
     Until `settle()` an end is a failure to start, which `check()` raises with the tail of the program's log; after it,
-    ends are reported and the program is started again, at growing intervals. `adopt` is told every process id, so that
-    somebody else can end it should we be killed.
+    ends are reported and the program is started again, at growing intervals.
     """
 
     def __init__(
         self,
         environment: Mapping[str, str],
         log_directory: Path,
+        guardian: Guardian,
         *,
-        adopt: Callable[[int], object],
         report: Callable[[str], object],
         first_delay_seconds: float = _FIRST_DELAY_SECONDS,
     ) -> None:
         self._environment = dict(environment)
         self._logs = log_directory
-        self._adopt = adopt
+        self._guardian = guardian
         self._report = report
         self._first_delay = first_delay_seconds
         self._lock = threading.Lock()
@@ -60,6 +59,7 @@ class Supervisor:
         self._keep_last_log(name)
         process = self._spawn(name, command)
         code = process.wait()
+        self._clear(name, process)
         if code:
             raise self._failure(name, code)
 
@@ -85,11 +85,12 @@ class Supervisor:
         """Ask all to end, and end those that have not after `grace_seconds`."""
         with self._lock:
             self._stopping.set()
-            for process in self._processes.values():
+            processes = dict(self._processes)
+            for process in processes.values():
                 # Only the leader: a worker's children are its own to end, and to tell from a crash.
                 process.terminate()
         deadline = time.monotonic() + grace_seconds
-        for process in self._processes.values():
+        for process in processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
         self.kill()
@@ -97,19 +98,26 @@ class Supervisor:
     def kill(self) -> None:
         """End all at once, with everything they started."""
         self._stopping.set()
-        for process in self._processes.values():
-            _kill_group(process)
+        for name, process in list(self._processes.items()):
+            self._clear(name, process)
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
 
     def _spawn(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with self._lock, self.log(name).open("ab") as log:
-            process = subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
-            )
+        with self._lock:
+            process = self._guardian.spawn(command, log=self.log(name), env=self._environment)
             self._processes[name] = process
-            if self._stopping.is_set():
-                _kill_group(process)
-        self._adopt(process.pid)
+        if self._stopping.is_set():
+            self._clear(name, process)
         return process
+
+    def _clear(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """End a process and what it started, and forget it: its number may soon be another's."""
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+        self._guardian.release(process.pid)
+        self._processes.pop(name, None)
 
     def _watch(self, name: str, command: Sequence[str], process: subprocess.Popen[bytes]) -> None:
         delay = self._first_delay
@@ -119,7 +127,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             # What it started must not outlive it beside its successor.
-            _kill_group(process)
+            self._clear(name, process)
             if not self._settled.is_set():
                 self._ends[name] = code
                 return
@@ -131,11 +139,8 @@ class Supervisor:
             delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
             process = self._spawn(name, command)
 
-    def log(self, name: str) -> Path:
-        return self._logs / f"{name}.log"
-
     def _keep_last_log(self, name: str) -> None:
-        """Begin a new log and keep the one of the last run, so that logs neither grow for ever nor vanish at a restart."""
+        """Begin a new log beside that of the last run: logs neither grow for ever nor vanish at a restart."""
         self._logs.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.log(name).replace(self._logs / f"{name}.log.old")
@@ -156,8 +161,3 @@ def tail(log: Path, lines: int = 20) -> str:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         said = file.read().decode(errors="replace").splitlines()[-lines:]
     return "\n".join(f"    {line}" for line in said) or "    (it said nothing)"
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)

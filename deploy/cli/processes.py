@@ -1,0 +1,69 @@
+"""`brigade up`, `api`, `worker`, `scheduler` and `migrate`: what runs. Imports are late: other commands are quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploy.cli.configuration import settings
+from deploy.cli.output import JsonOption, emit, err
+
+_API_GRACE_SECONDS = 4
+
+
+def up(
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Show a sample document going through.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Start everything on this machine, show a sample going through, and stay until Ctrl-C."""
+    from deploy.local.stack import up as run
+
+    raise typer.Exit(run(demo=demo, json=json))
+
+
+def api() -> None:
+    """Run the HTTP side: uploads, status, search, the store's webhook."""
+    import uvicorn
+
+    from router.app import create_app
+
+    config = settings()
+    uvicorn.run(
+        create_app,
+        factory=True,
+        host=config.api_host,
+        port=config.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_API_GRACE_SECONDS,
+    )
+
+
+def worker(
+    functions: Annotated[str, typer.Option(metavar="A,B", help="Only these functions; all if left out.")] = "",
+) -> None:
+    """Run steps from the queues."""
+    from router.worker import main
+
+    main(settings(), [name.strip() for name in functions.split(",") if name.strip()] or None)
+
+
+def scheduler() -> None:
+    """Run what happens by the clock: unsent messages, lost leases."""
+    from router.scheduler import main
+
+    main(settings())
+
+
+def migrate(json: JsonOption = False) -> None:
+    """Prepare the servers: tables, the admin's key, bucket, notification rules, collection. Repeat it as you like."""
+    from deploy.migrate import prepare
+
+    config = settings()
+    prepare(config)
+    if json:
+        emit({"status": "prepared", "bucket": config.bucket, "collection": config.collection})
+    else:
+        err.print("Prepared.")
