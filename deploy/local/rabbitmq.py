@@ -12,7 +12,7 @@ from pika.exceptions import AMQPError
 
 from deploy.local.guardian import Guardian
 from deploy.local.install import find_rabbitmq, how_to_install
-from deploy.local.server import NotReadyError, Server, ServerError
+from deploy.local.server import NotInstalledError, NotReadyError, Server
 
 _USER = "brigade"
 
@@ -37,7 +37,7 @@ class Epmd(Server):
     def command(self) -> Sequence[str]:
         epmd = shutil.which("epmd")
         if epmd is None:
-            raise ServerError(self.name, "is not installed", advice=how_to_install())
+            raise NotInstalledError(self.name, how_to_install())
         return [epmd, "-address", "127.0.0.1", "-port", str(self.port)]
 
     def check(self) -> None:
@@ -53,6 +53,7 @@ class RabbitMQ(Server):
         super().__init__(directory, port, guardian)
         self.password = password
         self.cluster_port = cluster_port
+        self._script = find_rabbitmq()
         self.epmd = Epmd(directory / "epmd", epmd_port, guardian)
 
     @property
@@ -60,6 +61,8 @@ class RabbitMQ(Server):
         return f"amqp://{_USER}:{self.password}@127.0.0.1:{self.port}/%2F"
 
     def prepare(self) -> None:
+        if self._script is None:
+            raise NotInstalledError(self.name, how_to_install())
         # The user is made when the node first starts on an empty directory; later the same lines change nothing.
         config = self.directory / "rabbitmq.conf"
         config.touch(mode=0o600)
@@ -69,10 +72,7 @@ class RabbitMQ(Server):
             self.epmd.start()
 
     def command(self) -> Sequence[str]:
-        script = find_rabbitmq()
-        if script is None:
-            raise ServerError(self.name, "is not installed", advice=how_to_install())
-        return [str(script)]
+        return [str(self._script)]
 
     def environment(self) -> dict[str, str]:
         return {

@@ -34,6 +34,13 @@ class ServerError(BrigadeError):
         super().__init__(f"{name} {what}." + (quoted and f" Its log ends:{quoted}") + (advice and f"\n{advice}"))
 
 
+class NotInstalledError(ServerError):
+    """A server is not on this machine; its advice says how it gets there."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        super().__init__(name, "is not installed", advice=advice)
+
+
 class NotReadyError(Exception):
     """It does not answer yet."""
 

@@ -17,11 +17,11 @@ from deploy.local.guardian import Guardian
 from deploy.local.milvus import Milvus
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
-from deploy.local.server import Server, ServerError
+from deploy.local.server import NotInstalledError, Server, ServerError
 from deploy.local.state import State, lock
 from deploy.local.store import Store
 
-__all__ = ["LocalServers", "ServerError"]
+__all__ = ["LocalServers", "NotInstalledError", "ServerError"]
 
 _STORE_VARIABLES = ("BRIGADE_S3_ENDPOINT", "BRIGADE_S3_ACCESS_KEY", "BRIGADE_S3_SECRET_KEY")
 
@@ -53,7 +53,7 @@ class LocalServers:
     ) -> None:
         self.directory = directory.resolve()
         self.environment: dict[str, str] = {}
-        self._api_port = api_port
+        self.api_port = api_port
         self._report = report
         self._reuse = {name: value for name, value in reuse.items() if value}
         self._servers: list[Server] = []
@@ -112,7 +112,7 @@ class LocalServers:
                 state.port("store", "BRIGADE_S3_PORT"),
                 guardian,
                 secret_key=state.secret("store"),
-                webhook=f"http://127.0.0.1:{self._api_port}/events/s3",
+                webhook=f"http://127.0.0.1:{self.api_port}/events/s3",
                 token=token,
             )
             keys = (self.store.endpoint, self.store.access_key, self.store.secret_key)

@@ -42,12 +42,12 @@ class State:
         """The port that `variable` forces, else the remembered one, else any that is free."""
         if forced := self._forced.get(variable):
             port = _as_port(variable, forced)
-            if not self._is_free(port):
+            if port in self._given or not is_free(port):
                 raise ConfigurationError(f"{variable}={port}: this port is taken. Choose another, or unset it.")
         else:
             port = self._ports.get(name, 0)
-            while not self._is_free(port):
-                port = random.choice(_PORTS)  # noqa: S311 - no secret
+            while port in self._given or not is_free(port):
+                port = free_port()
             self._ports[name] = port
         self._given.add(port)
         return port
@@ -58,12 +58,11 @@ class State:
         new.write_text(json.dumps({"ports": self._ports, "secrets": self._secrets}, indent=2))
         new.replace(self._file)
 
-    def _is_free(self, port: int) -> bool:
-        return port > 0 and port not in self._given and is_free(port)
-
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1."""
+    """Whether a server could listen on this port of 127.0.0.1. Port 0 is none."""
+    if port == 0:
+        return False
     with socket.socket() as probe:
         # As servers do: what an ended server's connections left behind (TIME_WAIT) is no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,6 +71,13 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def free_port() -> int:
+    """Some port of 127.0.0.1 that nobody listens on."""
+    while not is_free(port := random.choice(_PORTS)):  # noqa: S311 - no secret
+        pass
+    return port
 
 
 def lock(directory: Path) -> IO[str]:
