@@ -1,0 +1,9 @@
+"""The index of chunks: the one room that knows Milvus.
+
+`index.py` is what others use; `rows.py` what goes in and comes out; `schema.py` the collection; `server.py` the wire.
+"""
+
+from common.index.index import Index, Mode
+from common.index.rows import Hit, Row
+
+__all__ = ["Hit", "Index", "Mode", "Row"]

@@ -1,0 +1,182 @@
+"""Chunks in, passages out. All that differs between Milvus and Milvus Lite ends here.
+
+Milvus Lite 3.2.2 does not guard a collection against two requests at once, reads excepted (tried, and read in its
+engine/collection.py and storage/wal.py):
+- Two writers open the write-ahead log twice or mix their records in it. Nobody notices while it runs; after a kill
+  and a restart 356 of 480 acknowledged rows were gone.
+- A flush swaps the table in memory and the log one after the other: an upsert between the two lands in a table that
+  is no longer read, or in a log that is deleted. Two flushes at once fail with "current_seq is monotonic".
+- A read that overlaps a flush can miss the rows being flushed, for that one answer.
+So every write and flush, and the reads that must be exact, hold one lock that all processes share. Searches do not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pymilvus import AnnSearchRequest, RRFRanker
+
+from common.db import Database
+from common.errors import ConfigurationError
+from common.index.rows import HIT_FIELDS, Hit, Row, checked, decode, encode, one_of
+from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
+from common.index.server import Server
+from common.settings import Settings
+
+Mode = Literal["hybrid", "dense", "keyword"]
+
+# Rows in one upsert. Milvus Lite segments the text while all others wait, 2.5 ms a row; the fixed cost is 2 ms a call.
+# The longest texts make 4 MB of it, and 64 MB is the least that a Milvus takes.
+_BATCH = 64
+
+# Reciprocal rank fusion: score = sum of 1 / (60 + rank); the constant of Cormack, Clarke and Büttcher (SIGIR 2009).
+_RRF = 60
+# How deep each of the two lists is read before they are fused; costs nothing measurable.
+_CANDIDATES = 50
+
+
+class Index:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._collection = settings.collection
+        self._server = Server(settings)
+        # This process's threads queue here, so that one connection to Postgres is enough.
+        self._mutex = threading.Lock()
+        self._database = Database(settings, connections=1)
+
+    def ensure(self, dimension: int) -> None:
+        """Make the collection, its indexes, and load it, as far as that is not done. Any number may call it at once."""
+        with self._alone():
+            if not self._server.call("has_collection", self._collection):
+                schema = collection_schema(dimension, lite=self._server.lite)
+                # Strong: whoever searches sees what anybody wrote before. Milvus Lite is always so.
+                self._server.call("create_collection", self._collection, schema=schema, consistency_level="Strong")
+            found = dimension_of(self._server.call("describe_collection", self._collection))
+            if found != dimension:
+                raise ConfigurationError(
+                    f"The Milvus collection {self._collection!r} holds vectors of {found} dimensions, the model makes "
+                    f"{dimension}. Set BRIGADE_COLLECTION to a new name and ingest again, or go back to the old model."
+                )
+            made = self._server.call("list_indexes", self._collection)
+            for field in INDEXES.keys() - set(made):
+                self._server.call("create_index", self._collection, index_params=index_params(field))
+            self._server.call("load_collection", self._collection)
+
+    def upsert(self, rows: Iterable[Row]) -> int:
+        """Write rows, replacing those of the same id; how many. Consumes `rows` lazily, so it may be any length."""
+        rows = iter(rows)
+        total = unflushed = 0
+        while batch := [encode(row) for row in islice(rows, _BATCH)]:
+            with self._alone():
+                self._server.call("upsert", self._collection, data=batch)
+                unflushed += len(batch)
+                if self._server.lite and unflushed >= self._settings.index_flush_rows:
+                    self._server.call("flush", self._collection)
+                    unflushed = 0
+            total += len(batch)
+        return total
+
+    def delete_document(self, document_id: str) -> None:
+        """Delete every version's rows. Harmless when there are none."""
+        self._delete(_of(document_id))
+
+    def delete_versions(self, document_id: str, versions: Collection[int]) -> None:
+        """Delete the rows of these versions of the document."""
+        if versions:
+            numbers = ", ".join(str(int(version)) for version in versions)
+            self._delete(f"{_of(document_id)} and version in [{numbers}]")
+
+    def count(self, document_id: str) -> int:
+        """How many rows the document has, over all versions; exact."""
+        with self._alone():
+            (found,) = self._server.call_loaded(
+                "query", self._collection, filter=_of(document_id), output_fields=["count(*)"]
+            )
+        return int(found["count(*)"])
+
+    def ids(self, document_id: str) -> list[str]:
+        """`<document_id>:<version>:<chunk>` of each of the document's rows; exact."""
+        with self._alone():
+            pages = self._server.call_loaded(
+                "query_iterator", self._collection, filter=_of(document_id), output_fields=["id"], batch_size=1000
+            )
+            found: list[str] = []
+            while page := pages.next():
+                found += [row["id"] for row in page]
+            pages.close()
+        return found
+
+    def search(
+        self,
+        query: str,
+        vector: NDArray[np.float32],
+        *,
+        top_k: int,
+        mode: Mode = "hybrid",
+        knowledge_base_ids: Sequence[str],
+        document_ids: Sequence[str] | None = None,
+    ) -> list[Hit]:
+        """The best `top_k` passages of these knowledge bases (of these documents only, if given), best first.
+
+        `vector`: the query's embedding, shape (dimension,); unused for "keyword", as `query` is for "dense".
+        """
+        if not knowledge_base_ids or (document_ids is not None and not document_ids):
+            return []
+        where = one_of("knowledge_base_id", knowledge_base_ids)
+        if document_ids is not None:
+            where += f" and {one_of('document_id', document_ids)}"
+        if mode == "hybrid":
+            depth = max(top_k, _CANDIDATES)
+            routes = [
+                AnnSearchRequest([vector], "dense", {}, depth, expr=where),
+                AnnSearchRequest([query], "sparse", {}, depth, expr=where),
+            ]
+            return self._hits("hybrid_search", reqs=routes, ranker=RRFRanker(_RRF), limit=top_k)
+        if mode == "dense":
+            return self._hits("search", data=[vector], anns_field="dense", filter=where, limit=top_k)
+        hits = self._hits("search", data=[query], anns_field="sparse", filter=where, limit=top_k)
+        # Milvus Lite tells a BM25 score as a negative number, Milvus as a positive one.
+        return [replace(hit, score=abs(hit.score)) for hit in hits]
+
+    def flush(self) -> None:
+        """Milvus Lite only: make fresh rows fast to search. 1 ms when there are none; Milvus does it by itself."""
+        if self._server.lite:
+            with self._alone():
+                self._server.call("flush", self._collection)
+
+    def ping(self) -> None:
+        """Raise `Unavailable` unless the server answers."""
+        self._server.call("get_server_version")
+
+    def close(self) -> None:
+        self._server.close()
+        self._database.close()
+
+    def _hits(self, method: str, **options: Any) -> list[Hit]:
+        (found,) = self._server.call_loaded(method, self._collection, output_fields=list(HIT_FIELDS), **options)
+        return [decode(one) for one in found]
+
+    def _delete(self, where: str) -> None:
+        with self._alone():
+            # A delete looks its rows up first, and not at the collection's consistency but at its own.
+            self._server.call("delete", self._collection, filter=where, consistency_level="Strong")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else writes meanwhile, on any machine; on Milvus, which needs no such thing, nothing."""
+        if not self._server.lite:
+            yield
+            return
+        with self._mutex, self._database.exclusive(f"milvus:{self._collection}"):
+            yield
+
+
+def _of(document_id: str) -> str:
+    return f'document_id == "{checked(document_id)}"'
