@@ -152,6 +152,6 @@ class Embedder:
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         ids = self._tokens.ids(text)[np.newaxis]
-        (hidden,) = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        (hidden,) = self._session.run(None, {"input_ids": ids})
         mean: NDArray[np.float32] = hidden[0].mean(axis=0)
         return mean / np.linalg.norm(mean)
