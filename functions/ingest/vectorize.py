@@ -12,7 +12,7 @@ _GROUP = 16
 
 
 def vectorize(ctx: Context, chunks: Iterable[Chunk]) -> Iterator[EmbeddedChunk]:
-    # A batch is small by the table's making (settings.vectorize_batch), and its length is needed for the progress.
+    # A batch is small, and its length is needed for the progress.
     batch = list(chunks)
     for start in range(0, len(batch), _GROUP):
         ctx.check_cancelled()
