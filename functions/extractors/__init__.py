@@ -1,0 +1,54 @@
+"""Bytes to pages: one file a format, each with `extract(path: Path, options: Options) -> Iterator[Page]`.
+
+To add a format, add its file and its line in `FORMATS`. Extractors run in the jail (functions/extractors/jailed.py):
+they may crash, loop or ask for all memory, and raise `Rejected` for whatever is wrong with the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.records import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`module` names the extractor, so that only the jail imports parsers."""
+
+    media_type: str
+    name: str
+    suffixes: tuple[str, ...]
+    module: str
+
+
+PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf")
+DOCX = Format(
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "Word document (DOCX)",
+    (".docx",),
+    "functions.extractors.docx",
+)
+HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html")
+MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown")
+TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text")
+
+FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an extractor must keep to, and where it notes what clients should know of the document."""
+
+    name: str
+    max_inflated_bytes: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, **details: Any) -> None:
+        self.details.update(details)
+
+
+class Extractor(Protocol):
+    def __call__(self, path: Path, options: Options) -> Iterator[Page]: ...

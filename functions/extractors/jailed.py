@@ -1,0 +1,39 @@
+"""What runs in the jail: an extractor's pages, as JSON Lines, into the output file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from functions.extractors import FORMATS, Extractor, Options
+from functions.extractors.records import in_records
+
+TARGET = "functions.extractors.jailed:extract"
+
+# Parsers are imported here and now: the zygote imports this module once, and each child has them for nothing.
+EXTRACTORS: Mapping[str, Extractor] = {
+    media_type: importlib.import_module(kind.module).extract for media_type, kind in FORMATS.items()
+}
+
+
+def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the document's pages, one at a time. Options: media_type, name, max_inflated_bytes.
+
+    Returns the extractor's notes with `pages`, `characters` and `blank`: whether all of it is white space.
+    """
+    given = Options(name=options["name"], max_inflated_bytes=options["max_inflated_bytes"])
+    encode = msgspec.json.Encoder().encode
+    last = characters = 0
+    blank = True
+    with output.open("wb") as lines:
+        for page in EXTRACTORS[options["media_type"]](source, given):
+            last = page.number
+            blank = blank and not page.text.strip()
+            for record in in_records([page.text], page.number):
+                characters += len(record.text)
+                lines.write(encode(record) + b"\n")
+    return {"pages": last, "characters": characters, "blank": blank, **given.details}

@@ -1,0 +1,73 @@
+"""PDF by PyMuPDF: the text layer only, block by block in the order it was set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymupdf
+
+from common.errors import Rejected
+from common.records import Page
+from functions.extractors import Options
+
+# MuPDF writes its complaints to stderr; what matters of them comes as exceptions.
+pymupdf.TOOLS.mupdf_display_errors(False)
+pymupdf.TOOLS.mupdf_display_warnings(False)
+
+# Ligatures come apart, and text outside the page stays out. Sorting by position would cost fifteen times the time
+# and shuffles columns; producers set text in reading order.
+_FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
+_TEXT_BLOCK = 0
+# Where readers look for the end mark (PDF 1.7, implementation note 18).
+_TAIL_BYTES = 1024
+
+
+def extract(path: Path, options: Options) -> Iterator[Page]:
+    """One page for each page. Raises `Rejected` with FILE_DAMAGED or PASSWORD_PROTECTED."""
+    try:
+        document = pymupdf.open(path, filetype="pdf")
+    except (pymupdf.FileDataError, pymupdf.EmptyFileError) as error:
+        raise _damaged(options) from error
+    with document:
+        if document.needs_pass:
+            raise Rejected(
+                f"{options.name} is protected by a password. Upload a copy that opens without one.",
+                code="PASSWORD_PROTECTED",
+            )
+        if document.is_repaired:
+            # MuPDF mends what it can of anything. A file that lacks its end lacks pages too, however many are left.
+            if not _has_end(path):
+                raise _damaged(options)
+            options.note(repaired=True)
+        if document.page_count == 0:
+            raise _damaged(options)
+        yield from _pages(document, options)
+
+
+def _pages(document: pymupdf.Document, options: Options) -> Iterator[Page]:
+    unreadable = []
+    for number in range(1, document.page_count + 1):
+        try:
+            blocks = document[number - 1].get_text("blocks", flags=_FLAGS)
+        except pymupdf.mupdf.FzErrorSystem as error:
+            # MuPDF's only system error here: malloc refused.
+            raise MemoryError from error
+        except (pymupdf.mupdf.FzErrorBase, RuntimeError):
+            unreadable.append(number)
+            options.note(unreadable_pages=unreadable)
+            blocks = []
+        yield Page(number, "\n\n".join(block[4].rstrip("\n") for block in blocks if block[6] == _TEXT_BLOCK))
+
+
+def _has_end(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return b"%%EOF" in file.read()
+
+
+def _damaged(options: Options) -> Rejected:
+    return Rejected(
+        f"{options.name} is damaged or incomplete: it cannot be read as a PDF to its end. Upload it again.",
+        code="FILE_DAMAGED",
+    )

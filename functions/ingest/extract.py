@@ -1,0 +1,69 @@
+"""EXTRACT_TEXT: a validated object to the text of its pages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from common.context import Context
+from common.errors import Rejected
+from common.jail import Limits
+from common.records import Page, Source
+from common.settings import Settings
+from functions.extractors import FORMATS
+
+# The zygote imports it; here it would bring every parser into the worker.
+_TARGET = "functions.extractors.jailed:extract"
+
+
+def extract(ctx: Context, source: Source) -> Iterator[Page]:
+    """The document's pages, read by its format's extractor in a child process with limits.
+
+    Notes pages, characters, media_type and what the extractor says. Raises `Rejected` with NO_TEXT, with the
+    extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
+    _CRASHED).
+    """
+    settings = ctx.services.settings
+    with tempfile.TemporaryDirectory(prefix="brigade-extract-", dir=settings.work_dir) as directory:
+        document, pages = Path(directory, "document"), Path(directory, "pages")
+        ctx.services.objects.download(source.pin, document)
+        ctx.check_cancelled()
+        details = ctx.services.jail.run(
+            _TARGET,
+            input=document,
+            output=pages,
+            options={
+                "media_type": source.media_type,
+                "name": source.name,
+                "max_inflated_bytes": settings.max_inflated_bytes,
+            },
+            limits=limits(settings),
+            check=ctx.check_cancelled,
+        )
+        blank = details.pop("blank")
+        ctx.note(media_type=source.media_type, **details)
+        if blank:
+            raise Rejected(_no_text(source, details), code="NO_TEXT")
+        document.unlink()
+        decoder = msgspec.json.Decoder(Page)
+        with pages.open("rb") as lines:
+            for line in lines:
+                yield decoder.decode(line)
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(
+        wall_seconds=settings.extract_seconds,
+        cpu_seconds=settings.extract_cpu_seconds,
+        memory_bytes=settings.extract_memory_bytes,
+        output_bytes=settings.extract_output_bytes,
+    )
+
+
+def _no_text(source: Source, details: dict[str, int]) -> str:
+    what = FORMATS[source.media_type].name
+    pages = f"{details['pages']} pages" if details["pages"] > 1 else "page"
+    return f"{source.name} is a {what} without text: its {pages} hold only pictures or nothing at all."
