@@ -30,8 +30,7 @@ def api() -> None:
 
     config = settings()
     uvicorn.run(
-        create_app,
-        factory=True,
+        create_app(config),
         host=config.api_host,
         port=config.api_port,
         log_config=None,
@@ -58,12 +57,14 @@ def scheduler() -> None:
 
 
 def migrate(json: JsonOption = False) -> None:
-    """Prepare the servers: tables, the admin's key, bucket, notification rules, collection. Repeat it as you like."""
+    """Prepare the servers: tables, an admin's key, bucket, notification rules, collection, queues. May be repeated."""
     from deploy.migrate import prepare
 
-    config = settings()
-    prepare(config)
+    made = prepare(settings())
     if json:
-        emit({"status": "prepared", "bucket": config.bucket, "collection": config.collection})
-    else:
-        err.print("Prepared.")
+        emit({"status": "prepared", "api_key": made})
+        return
+    err.print("Everything is prepared.")
+    if made:
+        err.print("An API key was made; it is shown this once:")
+        typer.echo(made)

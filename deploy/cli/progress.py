@@ -103,7 +103,7 @@ class TaskView:
 
     def _row(self, name: str, progress: float, said: str) -> None:
         if name not in self._rows:
-            self._rows[name] = self._bars.add_task(name, total=100)
+            self._rows[name] = self._bars.add_task(name, total=100, now="")
         self._bars.update(self._rows[name], completed=progress, now=said)
 
     def _line(self, text: str) -> None:

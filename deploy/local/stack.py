@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,6 @@ from types import FrameType
 from rich.console import Console
 
 from common.errors import BrigadeError, Unavailable
-from common.security import new_key
 from deploy.cli.output import complain
 from deploy.client import Client
 from deploy.local import api_port, environment
@@ -51,14 +50,17 @@ class Ended(BaseException):
         super().__init__(self.number.name)
 
 
-def up(*, demo: bool, json: bool) -> int:
-    """Start everything, stay until a signal, end everything. Returns the exit code."""
+def up(*, demo: bool, json: bool, brigade: Sequence[str] = _BRIGADE) -> int:
+    """Start everything, stay until a signal, end everything. Returns the exit code.
+
+    `brigade`: the command whose `migrate`, `api`, `worker` and `scheduler` are run.
+    """
     report = JsonReport(Console(stderr=True)) if json else Report(Console())
     began = time.monotonic()
     try:
         with ExitStack() as started, _signals():
             try:
-                stack = Stack(environment.directory(), report, started)
+                stack = Stack(environment.directory(), report, started, brigade)
                 stack.start()
                 report.done("Everything is up", time.monotonic() - began)
                 if demo:
@@ -80,10 +82,11 @@ def up(*, demo: bool, json: bool) -> int:
 class Stack:
     """One checkout's stack in `directory`. What it starts is ended by `started`, the last first."""
 
-    def __init__(self, directory: Path, report: Report, started: ExitStack) -> None:
+    def __init__(self, directory: Path, report: Report, started: ExitStack, brigade: Sequence[str]) -> None:
         self._directory = directory
         self._report = report
         self._started = started
+        self._brigade = brigade
         self._file = environment.file_in(directory)
         self._remembered = environment.read(self._file)
         self._environment: dict[str, str] = {}
@@ -104,11 +107,11 @@ class Stack:
         self._started.callback(self._supervisor.stop, _FAREWELL_SECONDS)
         self._build_model()
         with self._report.step("Preparing them", "Tables, bucket, rules and collection are there"):
-            self._supervisor.run("migrate", [*_BRIGADE, "migrate"])
+            self._supervisor.run("migrate", [*self._brigade, "migrate"])
         placeholder.close()
         with self._report.step("Starting API, worker and scheduler", "API, worker and scheduler are up"):
             for name in _APPLICATIONS:
-                self._supervisor.start(name, [*_BRIGADE, name])
+                self._supervisor.start(name, [*self._brigade, name])
             self._client = self._started.enter_context(
                 Client(self._environment["BRIGADE_URL"], self._environment["BRIGADE_API_KEY"])
             )
@@ -136,7 +139,7 @@ class Stack:
             "BRIGADE_API_PORT": str(port),
             "BRIGADE_API_KEY": os.environ.get("BRIGADE_API_KEY")
             or self._remembered.get("BRIGADE_API_KEY")
-            or new_key(),
+            or _new_key(),
             "BRIGADE_MODEL_DIR": os.environ.get("BRIGADE_MODEL_DIR")
             or str(self._directory / "models" / "multilingual-e5-small"),
             # A proxy of the user's must not stand between the parts of one machine.
@@ -149,7 +152,7 @@ class Stack:
         if not (model / "manifest.json").exists():
             self._report.say("The embedding model is built once, which takes a minute or two")
             with self._report.step("Building the embedding model", "The embedding model is built"):
-                self._supervisor.run("model", [sys.executable, "-m", "deploy.models", str(model)])
+                self._supervisor.run("model", [sys.executable, "-m", "deploy.models"])
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS
@@ -164,6 +167,12 @@ class Stack:
             time.sleep(0.05)
         log = self._supervisor.log("api")
         raise PartFailed(f"The API is not ready after {_READY_SECONDS:.0f} s: {wrong}. The end of {log}:\n{tail(log)}")
+
+
+def _new_key() -> str:
+    from common.security import new_key  # with SQLAlchemy behind it, and needed once
+
+    return new_key()
 
 
 @contextmanager

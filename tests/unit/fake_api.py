@@ -1,0 +1,152 @@
+"""The HTTP API and the store as the command line sees them, over real sockets: the wire is what counts."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+KEY = "bb_the-key-of-the-fake-api-0123456789"
+STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE", "STORE")
+
+
+@dataclass
+class FakeApi:
+    """`looks`: after how many a task ends. Names in `failing` end as FAILED, those in `refused` the store refuses."""
+
+    url: str
+    looks: int = 2
+    failing: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    readiness: list[dict[str, Any]] = field(default_factory=list)
+    hits: list[dict[str, Any]] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    store_headers: list[dict[str, str]] = field(default_factory=list)
+    searches: list[dict[str, Any]] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def announce(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        document_id = f"d{len(self.names)}"
+        self.names[document_id] = body["filename"]
+        key = f"incoming/{document_id}/{body['filename']}"
+        headers = {"Content-Type": body["content_type"], "Content-Length": str(body["size"]), "x-amz-meta-task": "t"}
+        url = f"{self.url}/store/{document_id}?X-Amz-Signature=secret"
+        return 201, {
+            "document_id": document_id,
+            "task_id": f"task-{document_id}",
+            "method": "PUT",
+            "key": key,
+            "url": url,
+            "headers": headers,
+            "expires_at": "2030-01-01T00:00:00Z",
+        }
+
+    def task(self, task_id: str) -> tuple[int, dict[str, Any]]:
+        document_id = task_id.removeprefix("task-")
+        if document_id not in self.names:
+            return 404, {"error": {"code": "NOT_FOUND", "message": f"There is no task {task_id}.", "details": {}}}
+        self.seen[task_id] = self.seen.get(task_id, 0) + 1
+        ended = self.seen[task_id] >= self.looks
+        failed = ended and self.names[document_id] in self.failing
+        status = "FAILED" if failed else "COMPLETED" if ended else "RUNNING"
+        steps = [
+            {
+                "step_name": name,
+                "step_order": order,
+                "status": "COMPLETED" if order == 0 else status,
+                "progress": 100 if ended or order == 0 else 40,
+                "details": {"pages": 4} if name == "EXTRACT_TEXT" else {},
+                "error_message": None,
+            }
+            for order, name in enumerate(STEPS)
+        ]
+        return 200, {
+            "task_id": task_id,
+            "document_id": document_id,
+            "type": "DOCUMENT_UPLOAD",
+            "status": status,
+            "overall_progress": 100 if ended else 46,
+            "error_message": "This PDF has no text layer." if failed else None,
+            "created_at": "2026-11-22T08:00:00.123Z",
+            "task_details": steps,
+            "added_later": True,
+        }
+
+
+@contextmanager
+def fake_api() -> Iterator[FakeApi]:
+    """A running fake, ended afterwards."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        api = FakeApi(f"http://127.0.0.1:{server.server_port}")
+        server.api = api  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield api
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def api(self) -> FakeApi:
+        api: FakeApi = self.server.api  # type: ignore[attr-defined]
+        return api
+
+    def do_GET(self) -> None:
+        if self.path == "/readyz":
+            answer = self.api.readiness.pop(0) if self.api.readiness else {"status": "ready", "checks": {}}
+            self._answer(200 if answer["status"] == "ready" else 503, answer)
+        elif self._may():
+            self._answer(*self.api.task(self.path.removeprefix("/v1/tasks/")))
+
+    def do_POST(self) -> None:
+        body = json.loads(self._body())
+        if not self._may():
+            return
+        if self.path == "/v1/uploads":
+            self._answer(*self.api.announce(body))
+        else:
+            self.api.searches.append(body)
+            self._answer(200, {"hits": self.api.hits, "took_ms": 3.5})
+
+    def do_PUT(self) -> None:
+        document_id = self.path.removeprefix("/store/").partition("?")[0]
+        self.api.store_headers.append({name.lower(): value for name, value in self.headers.items()})
+        body = self._body()
+        if self.api.names[document_id] in self.api.refused:
+            xml = b"<Error><Code>AccessDenied</Code><Message>Signature does not match</Message></Error>"
+            self._send(403, xml, "application/xml")
+        else:
+            self.api.stored[document_id] = body
+            self._send(200, b"", "text/plain")
+
+    def _may(self) -> bool:
+        if self.headers["Authorization"] == f"Bearer {KEY}":
+            return True
+        self._answer(401, {"error": {"code": "UNAUTHENTICATED", "message": "Send an API key.", "details": {}}})
+        return False
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def _answer(self, status: int, value: dict[str, Any]) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json")
+
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass

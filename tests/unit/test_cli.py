@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.cli.progress import document_bars
+from deploy.cli.uploads import Outcome, Uploads
+from deploy.client import Client
+from deploy.local import environment
+from tests.unit.fake_api import KEY, FakeApi, fake_api
+
+HIT = {
+    "document_id": "d0",
+    "document_name": "bucket-brigade.pdf",
+    "version": 1,
+    "chunk": 3,
+    "page": 2,
+    "start": 10,
+    "end": 40,
+    "text": "北宋的都城开封设有专门的救火队伍",
+    "score": 0.0325,
+}
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with fake_api() as api:
+        yield api
+
+
+@pytest.fixture
+def run(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Calls `brigade` in a directory below one with a `var/local.env`, as a user's second terminal would."""
+    for name in ("BRIGADE_URL", "BRIGADE_API_KEY", "BRIGADE_ENV_FILE", "BRIGADE_VAR_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "below").mkdir()
+    environment.write(tmp_path / "var" / "local.env", {"BRIGADE_URL": api.url, "BRIGADE_API_KEY": KEY})
+    monkeypatch.chdir(tmp_path / "below")
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def document(name: str) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"The text of {name}.")
+    return path
+
+
+def test_a_file_is_uploaded_and_waited_for(run: Run, api: FakeApi) -> None:
+    result = run("upload", document("a.txt"), "--wait")
+    assert result.exit_code == 0
+    assert "a.txt  can be searched" in result.stdout
+    assert api.stored == {"d0": b"The text of a.txt."}
+
+
+def test_without_waiting_the_task_is_told(run: Run) -> None:
+    assert "brigade status --wait task-d0" in run("upload", document("a.txt")).stdout
+
+
+def test_json_is_one_line_a_document_and_nothing_else(run: Run) -> None:
+    result = run("upload", document("a.txt"), document("b.txt"), "--wait", "--json")
+    outcomes = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {outcome["file"] for outcome in outcomes} == {"a.txt", "b.txt"}
+    assert {outcome["status"] for outcome in outcomes} == {"COMPLETED"}
+
+
+def test_directories_are_uploaded_however_deep_without_hidden_files(run: Run, api: FakeApi) -> None:
+    document("all/a.txt"), document("all/deep/er/b.txt"), document("all/.git/c.txt"), document("all/.d.txt")
+    assert run("upload", "all").exit_code == 0
+    assert sorted(api.names.values()) == ["a.txt", "b.txt"]
+
+
+def test_one_document_that_fails_is_told_with_its_reason_and_stops_no_other(run: Run, api: FakeApi) -> None:
+    api.failing = frozenset({"bad.txt"})
+    result = run("upload", document("bad.txt"), document("good.txt"), "--wait")
+    assert result.exit_code == 1
+    assert "good.txt  can be searched" in result.stdout
+    assert "bad.txt: This PDF has no text layer." in result.stderr
+
+
+def test_an_upload_that_the_store_refuses_fails_and_stops_no_other(run: Run, api: FakeApi) -> None:
+    api.refused = frozenset({"bad.txt"})
+    result = run("upload", document("bad.txt"), document("good.txt"), "--json")
+    assert result.exit_code == 1
+    errors = {outcome["file"]: outcome["error"] for outcome in map(json.loads, result.stdout.splitlines())}
+    assert errors["good.txt"] is None
+    assert "AccessDenied" in errors["bad.txt"]
+
+
+def test_a_directory_without_files_is_an_error(run: Run) -> None:
+    Path("empty").mkdir()
+    result = run("upload", "empty")
+    assert result.exit_code == 1
+    assert "no file" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(run: Run) -> None:
+    assert run("upload", "nowhere.pdf").exit_code == 2
+
+
+def test_a_status_shows_the_seven_steps(run: Run) -> None:
+    run("upload", document("a.txt"))
+    shown = run("status", "task-d0").stdout
+    assert [line.split()[0] for line in shown.splitlines()[1:]] == [
+        "UPLOAD",
+        "VALIDATE",
+        "EXTRACT_TEXT",
+        "PREPROCESS",
+        "SPLIT",
+        "VECTORIZE",
+        "STORE",
+        "overall",
+    ]
+    assert "pages 4" in shown
+
+
+def test_a_status_that_is_waited_for_tells_each_step_as_it_ends(run: Run) -> None:
+    run("upload", document("a.txt"))
+    result = run("status", "task-d0", "--wait", "--json")
+    assert json.loads(result.stdout)["status"] == "COMPLETED"
+    assert "VECTORIZE      completed" in result.stderr
+
+
+def test_a_failed_task_is_exit_code_1_with_the_reason(run: Run, api: FakeApi) -> None:
+    api.failing = frozenset({"a.txt"})
+    run("upload", document("a.txt"), "--wait")
+    result = run("status", "task-d0")
+    assert result.exit_code == 1
+    assert "no text layer" in result.stderr
+
+
+def test_an_unknown_task_is_a_sentence_and_no_traceback(run: Run) -> None:
+    result = run("status", "nowhere")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: There is no task nowhere.\n"
+
+
+def test_a_search_shows_document_page_and_passage(run: Run, api: FakeApi) -> None:
+    api.hits = [HIT]
+    result = run("search", "救火队伍", "--top-k", 3, "--mode", "keyword")
+    assert "bucket-brigade.pdf, page 2" in result.stdout
+    assert "专门的救火队伍" in result.stdout
+    assert api.searches == [{"query": "救火队伍", "top_k": 3, "mode": "keyword"}]
+
+
+def test_a_search_as_json_is_the_answer_of_the_api(run: Run, api: FakeApi) -> None:
+    api.hits = [HIT]
+    assert json.loads(run("search", "x", "--json").stdout) == {"hits": [HIT], "took_ms": 3.5}
+
+
+def test_the_environment_comes_before_the_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIGADE_API_KEY", "another")
+    assert "Send an API key" in run("search", "x").stderr
+
+
+def test_the_local_key_is_not_sent_to_another_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_api() as other:
+        monkeypatch.setenv("BRIGADE_URL", other.url)
+        result = run("search", "x")
+    assert result.exit_code == 1
+    assert "Set BRIGADE_API_KEY" in result.stderr
+
+
+def test_without_a_stack_it_says_what_to_set(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "var" / "local.env").unlink()
+    assert "Set BRIGADE_URL and BRIGADE_API_KEY" in run("search", "x").stderr
+
+
+def test_queues_of_a_broker_that_is_not_there_are_an_error_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIGADE_AMQP_URL", "amqp://guest:secret@127.0.0.1:1/")
+    result = run("queues", "--json")
+    assert result.exit_code == 1
+    assert "RabbitMQ does not answer at 127.0.0.1:1" in result.stderr
+    assert result.stdout == ""
+    assert "secret" not in result.stderr
+
+
+def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIGADE_API_PORT", "many")
+    result = run("queues")
+    assert result.exit_code == 1
+    assert "BRIGADE_API_PORT" in result.stderr
+
+
+def test_a_terminal_sees_bytes_and_then_steps(api: FakeApi, tmp_path: Path) -> None:
+    shown = io.StringIO()
+    ended: list[Outcome] = []
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path in paths:
+        path.write_bytes(b"x" * 1_500_000)
+    with Client(api.url, KEY) as client, document_bars(Console(file=shown, force_terminal=True, width=120)) as bars:
+        assert Uploads(client, bars, ended.append, None).run(paths, wait=True)
+        bars.refresh()
+    assert "of 1.5 MB" in shown.getvalue()
+    assert "VALIDATE" in shown.getvalue()
+    assert [outcome.status for outcome in ended] == ["COMPLETED", "COMPLETED"]

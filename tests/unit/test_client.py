@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from common.errors import Unavailable
+from deploy.client import ApiError, Client, UploadRefused
+from tests.unit.fake_api import KEY, FakeApi, fake_api
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with fake_api() as api:
+        yield api
+
+
+@pytest.fixture
+def client(api: FakeApi) -> Iterator[Client]:
+    with Client(api.url, KEY) as client:
+        yield client
+
+
+def test_a_file_arrives_whole_and_is_told_of_piece_by_piece(api: FakeApi, client: Client, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    path = tmp_path / "水 桶.pdf"
+    path.write_bytes(content)
+    pieces: list[int] = []
+    ticket = client.upload(path, on_bytes=pieces.append)
+    assert api.stored[ticket.document_id] == content
+    assert api.names[ticket.document_id] == "水 桶.pdf"
+    assert sum(pieces) == len(content)
+    assert len(pieces) == 4
+
+
+def test_the_store_gets_the_signed_headers_and_not_our_key(api: FakeApi, client: Client) -> None:
+    client.upload_bytes("a.pdf", b"four")
+    (headers,) = api.store_headers
+    assert headers["content-type"] == "application/pdf"
+    assert headers["content-length"] == "4"
+    assert headers["x-amz-meta-task"] == "t"
+    assert "transfer-encoding" not in headers
+    assert "authorization" not in headers
+
+
+def test_what_the_store_refuses_is_an_error_with_its_reason_and_without_the_signature(
+    api: FakeApi, client: Client
+) -> None:
+    api.refused = frozenset({"a.pdf"})
+    with pytest.raises(UploadRefused, match="403 AccessDenied: Signature does not match") as caught:
+        client.upload_bytes("a.pdf", b"four")
+    assert "secret" not in caught.value.message
+
+
+def test_an_error_of_the_api_keeps_its_code_and_its_sentence(client: Client) -> None:
+    with pytest.raises(ApiError, match="There is no task nowhere") as caught:
+        client.task("nowhere")
+    assert (caught.value.status, caught.value.code) == (404, "NOT_FOUND")
+
+
+def test_a_wrong_key_is_said(api: FakeApi) -> None:
+    with Client(api.url, "wrong") as client, pytest.raises(ApiError, match="Send an API key"):
+        client.search("x")
+
+
+def test_nobody_there_is_said_with_the_address() -> None:
+    with Client("http://127.0.0.1:1", KEY) as client, pytest.raises(Unavailable, match=r"http://127.0.0.1:1"):
+        client.task("t")
+
+
+def test_an_answer_of_another_program_is_an_error_and_no_crash() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, html="<h1>It works!</h1>"))
+    with (
+        Client("http://example.test", KEY, transport=transport) as client,
+        pytest.raises(ApiError, match="answered what"),
+    ):
+        client.task("t")
+
+
+def test_an_error_page_of_a_proxy_is_an_error_with_its_status() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(502, html="<h1>Bad gateway</h1>"))
+    with Client("http://example.test", KEY, transport=transport) as client, pytest.raises(ApiError, match="502"):
+        client.task("t")
+
+
+def test_watching_ends_when_every_task_has_ended(api: FakeApi, client: Client) -> None:
+    api.looks = 3
+    tasks = [client.upload_bytes(f"{n}.txt", b"x").task_id for n in range(20)]
+    seen = list(client.watch(*tasks))
+    assert {task.task_id for task in seen if task.ended} == set(tasks)
+    assert len(seen) == 3 * len(tasks)
+
+
+def test_watching_outlives_an_api_that_restarts(api: FakeApi) -> None:
+    task_id = str(api.announce({"filename": "a.txt", "content_type": "text/plain", "size": 1})[1]["task_id"])
+    refused = iter([False, True, False])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if next(refused):
+            raise httpx.ConnectError("refused")
+        status, body = api.task(task_id)
+        return httpx.Response(status, json=body)
+
+    with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
+        assert [task.status for task in client.watch(task_id)] == ["RUNNING", "COMPLETED"]
+
+
+def test_a_proxy_of_the_environment_is_not_used_for_this_machine(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Client(api.url, KEY) as client:
+        assert client.readiness().ready
