@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from common.db import Database
 from common.embedding import Embedder, Tokens
 from common.index import Index
 from common.jail import Jail
@@ -14,6 +15,10 @@ from common.settings import Settings
 class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings)
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -37,6 +42,6 @@ class Services:
 
     def close(self) -> None:
         """Close whatever was opened."""
-        for name in ("jail", "index", "embedder"):
+        for name in ("jail", "index", "embedder", "database"):
             if name in self.__dict__:
                 self.__dict__[name].close()

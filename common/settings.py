@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr = Field(SecretStr(""), description="Key that may read and write the buckets")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its secret")
     bucket: str = Field("brigade", description="The bucket that uploads go to")
+    notification_arns: list[str] = Field(
+        ["arn:minio:sqs::FAST:webhook", "arn:minio:sqs::SAFE:webhook"],
+        description="The store's notification targets, as JSON: a fast one without a queue on disk, a safe one with",
+    )
     server_timeout_seconds: float = Field(10, gt=0, description="How long any call to a server may take to answer")
 
     # The HTTP side
@@ -48,8 +52,8 @@ class Settings(BaseSettings):
     work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")
     lease_seconds: float = Field(20, gt=0, description="A worker that is silent for this long has lost its step")
     max_attempts: int = Field(5, gt=0, description="Runs of a step before it fails for good")
-    vectorize_batch: int = Field(32, gt=0, description="Chunks in one message of VECTORIZE")
     outbox_seconds: float = Field(5, gt=0, description="A message unsent for this long is sent by the scheduler")
+    tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
 
@@ -62,7 +66,9 @@ class Settings(BaseSettings):
     max_inflated_bytes: int = Field(512 << 20, gt=0, description="Largest size that a zipped format may unfold to")
 
     # Model and index
-    model_dir: Path = Field(Path("var/models/multilingual-e5-small"), description="model.onnx, tokenizer.json, manifest.json")
+    model_dir: Path = Field(
+        Path("var/models/multilingual-e5-small"), description="model.onnx, tokenizer.json, manifest.json"
+    )
     embedding_threads: int = Field(_CPUS, gt=0, description="Texts a process embeds at once, one core each")
     chunk_tokens: int = Field(256, ge=16, le=2048, description="Largest chunk, in the model's tokens")
     chunk_overlap_tokens: int = Field(32, ge=0, description="How much of a chunk's end its successor repeats")
@@ -73,7 +79,9 @@ class Settings(BaseSettings):
     # Running
     log_format: str = Field("console", pattern="^(console|json)$", description="console or json")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
-    failpoints: str = Field("", description="Tests only: points at which a process kills itself, see common/failpoints.py")
+    failpoints: str = Field(
+        "", description="Tests only: points at which a process kills itself, see common/failpoints.py"
+    )
 
 
 @cache

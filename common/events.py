@@ -1,0 +1,29 @@
+"""What happened to an object, in our own words: a store's notification becomes one of these at the edge, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """`sequencer` orders the events of one key: hexadecimal, left-padded to 32 digits, so text order is event order."""
+
+    bucket: str
+    key: str
+    sequencer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCreated(ObjectEvent):
+    """`etag` without quotes; `version_id` only where the bucket keeps versions."""
+
+    etag: str
+    size: int
+    content_type: str | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRemoved(ObjectEvent):
+    pass

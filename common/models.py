@@ -1,0 +1,181 @@
+"""The tables. Postgres holds the truth about work; everything else can be rebuilt from it and the store.
+
+State changes go through common/tasks.py and common/documents.py only.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, LargeBinary, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Status(StrEnum):
+    """Of tasks and of steps. From PENDING to RUNNING, and from there, or at once, to one of the others."""
+
+    PENDING = "PENDING"  # not begun; a failed run that will be repeated comes back here
+    RUNNING = "RUNNING"  # a task: its object has arrived; a step: a worker holds its lease
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"  # ended by its own fault; only a retry asked for by a person leaves it
+    SKIPPED = "SKIPPED"  # steps only: not needed for this document
+    CANCELLED = "CANCELLED"  # by a person, a newer version or a removal; never left
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text(),
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(),
+        list[int]: ARRAY(BigInteger()),
+        bytes: LargeBinary(),
+    }
+
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(unique=True)
+    is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiKey(Base):
+    """A key is shown once; kept are its SHA-256 (it is random, so no slow hash is needed) and a look-up prefix."""
+
+    __tablename__ = "api_keys"
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    hash: Mapped[bytes]
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    revoked_at: Mapped[datetime | None]
+
+
+class KnowledgeBase(Base):
+    __tablename__ = "knowledge_bases"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Document(Base):
+    """A key of a bucket, through all its versions. One that is being deleted no longer answers to its key."""
+
+    __tablename__ = "documents"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    bucket_name: Mapped[str]
+    object_key: Mapped[str]
+    knowledge_base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "documents_by_key", "bucket_name", "object_key", unique=True, postgresql_where=text("deleted_at IS NULL")
+        ),
+        Index("documents_by_knowledge_base", "knowledge_base_id"),
+    )
+
+
+class DocumentVersion(Base):
+    """What one arrival at the key held. The version that search shows is the newest whose task is COMPLETED."""
+
+    __tablename__ = "document_versions"
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[str] = mapped_column(unique=True)
+    content_type: Mapped[str | None]
+    file_size: Mapped[int | None] = mapped_column(BigInteger)
+    etag: Mapped[str | None]  # unknown while the upload is only announced
+    store_version_id: Mapped[str | None]  # where the bucket is versioned
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Task(Base):
+    """One run of a pipeline for one document version. It outlives its document: it says what was done."""
+
+    __tablename__ = "tasks"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    document_id: Mapped[str]
+    version: Mapped[int]
+    status: Mapped[str] = mapped_column(server_default=Status.PENDING)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    tidied_at: Mapped[datetime | None]  # what an ended task left behind was cleared away
+
+    __table_args__ = (
+        Index("tasks_by_document", "document_id", "version"),
+        Index("tasks_untidy", "completed_at", postgresql_where=text("tidied_at IS NULL AND completed_at IS NOT NULL")),
+    )
+
+
+class TaskDetail(Base):
+    """A step of a task, and its own outbox entry.
+
+    Batch 0 is the step as people see it. A step that fans out has further rows, 1 to `batches`, each run by a message
+    of its own. A row with `ready_at` and without `published_at` is a message still to be sent.
+    """
+
+    __tablename__ = "task_details"
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    step_order: Mapped[int] = mapped_column(primary_key=True)
+    batch: Mapped[int] = mapped_column(primary_key=True, server_default=text("0"))
+    step_name: Mapped[str]
+    weight: Mapped[int] = mapped_column(server_default=text("0"))
+    status: Mapped[str] = mapped_column(server_default=Status.PENDING)
+    progress: Mapped[float] = mapped_column(server_default=text("0"))  # 0 to 100
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))  # runs begun
+
+    ready_at: Mapped[datetime | None]  # its input is there
+    not_before: Mapped[datetime | None]  # a retry waits until then
+    published_at: Mapped[datetime | None]  # RabbitMQ has confirmed its message
+
+    owner: Mapped[str | None]  # the worker that runs it
+    lease_until: Mapped[datetime | None]  # renewed while it does
+
+    output: Mapped[bytes | None]  # a small artifact, or else
+    output_key: Mapped[str | None]  # where the store keeps it
+    output_cuts: Mapped[list[int] | None]  # where the shares of it end, in bytes, if a later step runs in batches
+    input_first: Mapped[int | None] = mapped_column(BigInteger)  # a batch's share of its input, in bytes
+    input_last: Mapped[int | None] = mapped_column(BigInteger)
+    batches: Mapped[int | None]
+    batches_done: Mapped[int] = mapped_column(server_default=text("0"))
+
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "task_details_outbox",
+            "ready_at",
+            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL AND published_at IS NULL"),
+        ),
+        Index("task_details_leases", "owner", postgresql_where=text("status = 'RUNNING' AND owner IS NOT NULL")),
+    )
+
+
+class EventSeen(Base):
+    """The latest event of each key. One that is not later than it is late, or told twice, and changes nothing."""
+
+    __tablename__ = "events_seen"
+    bucket_name: Mapped[str] = mapped_column(primary_key=True)
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    sequencer: Mapped[str]  # left-padded hex, so that text order is time order
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())

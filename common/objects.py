@@ -1,0 +1,216 @@
+"""The object store: what the chain reads and writes there, over minio-py; what browsers are told, over boto3.
+
+minio-py costs half of boto3's time per call, which counts when documents are small. boto3 can sign the size and the
+type of an upload. Errors of the store become ours here, and every call has a timeout.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import boto3
+import minio
+import urllib3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from minio.commonconfig import CopySource
+from minio.error import MinioException, S3Error
+
+from common.artifacts import pin_key
+from common.context import Target
+from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
+from common.records import Pin
+from common.settings import Settings
+
+_READ_BYTES = 256 * 1024
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
+
+
+class ObjectStore:
+    """`bucket` is ours: uploads under incoming/, artifacts under artifacts/. Objects of other buckets can be pinned."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.bucket = settings.bucket
+        endpoint = urlsplit(settings.s3_endpoint)
+        if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
+            raise ConfigurationError(f"BRIGADE_S3_ENDPOINT must be an http or https URL, not {settings.s3_endpoint!r}.")
+        timeout = settings.server_timeout_seconds
+        self._client = minio.Minio(
+            endpoint=endpoint.netloc,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            secure=endpoint.scheme == "https",
+            region=settings.s3_region,
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=min(timeout, 5), read=timeout),
+                maxsize=settings.work_threads + 4,
+                # One more try on a fresh connection; longer waits are the retry ladder's.
+                retries=urllib3.Retry(total=1, backoff_factor=0.1, status_forcelist=()),
+                ssl_context=ssl.create_default_context() if endpoint.scheme == "https" else None,
+            ),
+        )
+
+    def pin(self, target: Target) -> Pin:
+        """Make the bytes of the target immutable to us: by version id, else by a copy that demands the ETag.
+
+        Repeating it gives the same pin. Raises `Rejected` (OBJECT_GONE) or `Superseded` when they are no longer there.
+        """
+        if target.version_id:
+            return self._stat(target.bucket, target.key, target.version_id)
+        key = pin_key(target.task_id)
+        source = CopySource(bucket_name=target.bucket, object_name=target.key, match_etag=target.etag)
+        try:
+            with _translated("copying", target.key):
+                self._client.copy_object(bucket_name=self.bucket, object_name=key, source=source)
+        except (Rejected, Superseded):
+            # An earlier run may have made the copy while the object was still there.
+            if not self.exists(key):
+                raise
+        return self._stat(self.bucket, key, None)
+
+    def _stat(self, bucket: str, key: str, version_id: str | None) -> Pin:
+        with _translated("reading", key):
+            found = self._client.stat_object(bucket_name=bucket, object_name=key, version_id=version_id)
+        return Pin(bucket, key, etag=found.etag or "", size=found.size or 0, version_id=version_id)
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._stat(self.bucket, key, None)
+        except Rejected:
+            return False
+        return True
+
+    def read_range(self, pin: Pin, start: int, length: int) -> bytes:
+        """Up to `length` bytes from `start` on."""
+        length = min(length, pin.size - start)
+        if length <= 0:
+            return b""
+        with _translated("reading", pin.key), self._open(pin.bucket, pin.key, pin.version_id, start, length) as body:
+            return bytes(body.read(length))
+
+    def download(self, pin: Pin, path: Path) -> None:
+        """Write the pinned bytes to a file, in constant memory."""
+        with (
+            _translated("reading", pin.key),
+            self._open(pin.bucket, pin.key, pin.version_id) as body,
+            path.open("wb") as file,
+        ):
+            for part in body.stream(_READ_BYTES):
+                file.write(part)
+
+    def put_stream(self, key: str, stream: IO[bytes], size: int) -> None:
+        """Write `size` bytes of the stream under `key` of our bucket, in constant memory."""
+        with _translated("writing", key):
+            # minio-py asks io.BufferedIOBase of what it reads; a spooled file is one in all but name.
+            self._client.put_object(bucket_name=self.bucket, object_name=key, data=stream, length=size)  # type: ignore[arg-type]
+
+    def lines(self, key: str, span: tuple[int, int] | None = None) -> Iterator[bytes]:
+        """The lines of an object of our bucket, or of its bytes [first, last), as they arrive."""
+        start, length = (span[0], span[1] - span[0]) if span else (0, 0)
+        with _translated("reading", key), self._open(self.bucket, key, None, start, length) as body:
+            rest = b""
+            for part in body.stream(_READ_BYTES):
+                *whole, rest = (rest + part).split(b"\n")
+                yield from whole
+            if rest:
+                yield rest
+
+    @contextmanager
+    def _open(self, bucket: str, key: str, version_id: str | None, start: int = 0, length: int = 0) -> Iterator[Any]:
+        response = self._client.get_object(
+            bucket_name=bucket, object_name=key, version_id=version_id, offset=start, length=length
+        )
+        try:
+            yield response
+        finally:
+            response.close()
+            response.release_conn()
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        self.put_stream(key, io.BytesIO(data), len(data))
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete all objects of our bucket whose key begins so."""
+        with _translated("deleting", prefix):
+            for found in self._client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True):
+                if found.object_name:
+                    self._client.remove_object(bucket_name=self.bucket, object_name=found.object_name)
+
+    def presign_put(self, key: str, *, size: int, content_type: str, seconds: int) -> tuple[str, dict[str, str]]:
+        """A URL for one PUT of exactly so many bytes of this type, and the headers to send. Asks no server."""
+        url = self._presigner.generate_presigned_url(
+            "put_object",
+            Params={"Bucket": self.bucket, "Key": key, "ContentLength": size, "ContentType": content_type},
+            ExpiresIn=seconds,
+        )
+        return url, {"Content-Type": content_type, "Content-Length": str(size)}
+
+    @cached_property
+    def _presigner(self) -> Any:
+        """Signs for the host that browsers use: the signature covers it."""
+        return self._boto(self._settings.s3_public_endpoint or self._settings.s3_endpoint)
+
+    @cached_property
+    def admin(self) -> Any:
+        """A boto3 client for what is done once: buckets, notification rules, CORS."""
+        return self._boto(self._settings.s3_endpoint)
+
+    def _boto(self, endpoint: str) -> Any:
+        settings = self._settings
+        return boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key.get_secret_value(),
+            aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=5,
+                read_timeout=settings.server_timeout_seconds,
+                retries={"total_max_attempts": 2},
+                request_checksum_calculation="when_required",
+            ),
+        )
+
+    def ping(self) -> None:
+        """Raise `Unavailable` unless the store answers and our bucket is there."""
+        with _translated("looking for", self.bucket):
+            if not self._client.bucket_exists(bucket_name=self.bucket):
+                raise Unavailable(f"The store has no bucket {self.bucket!r}: run `brigade migrate`.", server="store")
+
+
+@contextmanager
+def _translated(doing: str, key: str) -> Iterator[None]:
+    """The store's errors as ours."""
+    try:
+        yield
+    except S3Error as error:
+        if error.code in _GONE:
+            raise Rejected(f"The object was deleted before it was read: {key}", code="OBJECT_GONE") from error
+        if error.code == "PreconditionFailed":
+            raise Superseded(
+                "The object was overwritten before it was read; its newer version has a task of its own."
+            ) from error
+        raise Unavailable(f"The store refused {doing} {key}: {error.code}: {error.message}", server="store") from error
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unavailable(f"The store did not answer while {doing} {key}: {error}", server="store") from error
+
+
+@contextmanager
+def translated_boto(doing: str) -> Iterator[None]:
+    """boto3's errors as ours, for what is done with `ObjectStore.admin`."""
+    try:
+        yield
+    except ClientError as error:
+        raise Unavailable(f"The store refused {doing}: {error}", server="store") from error
+    except BotoCoreError as error:
+        raise Unavailable(f"The store did not answer while {doing}: {error}", server="store") from error

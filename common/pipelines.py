@@ -1,0 +1,28 @@
+"""What a pipeline is. Which ones there are: router/table.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: which function does it, and what it may cost.
+
+    `function` is None for a step that others do, as the upload. `batch`: the function gets its input in shares of so
+    many records, each a message of its own, on as many workers as there are. `weight`: its part of overall progress.
+    """
+
+    name: str
+    function: Callable[..., Any] | None = None
+    weight: int = 1
+    timeout_seconds: float = 60
+    batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    name: str
+    steps: tuple[Step, ...]

@@ -1,0 +1,71 @@
+"""API keys: random, shown once, kept as a hash under a look-up prefix."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from common.documents import ADMIN_USER
+from common.errors import ConfigurationError, Unauthenticated
+
+_PREFIX_LENGTH = 12
+_MIN_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks."""
+
+    user_id: str
+    is_admin: bool
+
+
+def new_key() -> str:
+    """A fresh key: 256 random bits."""
+    return "bb_" + secrets.token_urlsafe(32)
+
+
+def register_admin_key(connection: Connection, key: str) -> None:
+    """Make `key` an admin's. Repeating it changes nothing."""
+    if len(key) < _MIN_LENGTH:
+        raise ConfigurationError(
+            f"BRIGADE_API_KEY must have {_MIN_LENGTH} characters or more. Leave it unset to have one made."
+        )
+    connection.execute(
+        text("""
+            INSERT INTO api_keys (prefix, hash, user_id, name) VALUES (:prefix, :hash, :user, 'first admin key')
+            ON CONFLICT (prefix) DO NOTHING
+        """),
+        {"prefix": key[:_PREFIX_LENGTH], "hash": _hash(key), "user": ADMIN_USER},
+    )
+
+
+def has_admin_key(connection: Connection) -> bool:
+    return bool(connection.execute(text("SELECT 1 FROM api_keys WHERE revoked_at IS NULL LIMIT 1")).one_or_none())
+
+
+def authenticate(connection: Connection, key: str) -> Principal:
+    """Whose key this is. Raises `Unauthenticated`, and does not tell whether any part of it was right."""
+    row = connection.execute(
+        text("""
+            SELECT api_keys.hash, users.id, users.is_admin FROM api_keys JOIN users ON users.id = api_keys.user_id
+            WHERE api_keys.prefix = :prefix AND api_keys.revoked_at IS NULL
+        """),
+        {"prefix": key[:_PREFIX_LENGTH]},
+    ).one_or_none()
+    if row is None or not hmac.compare_digest(bytes(row.hash), _hash(key)):
+        raise Unauthenticated("This API key is not known, or was revoked.")
+    return Principal(row.id, row.is_admin)
+
+
+def same_secret(given: str, expected: str) -> bool:
+    """Compare in constant time; an empty expectation is never met."""
+    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,122 @@
+"""What must be there before anything runs: tables, the admin's key, the bucket with its rules, the collection.
+
+All of it may be repeated, by several processes at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from botocore.exceptions import ClientError
+from sqlalchemy import create_engine, text
+
+from common import security
+from common.errors import ConfigurationError
+from common.embedding import Manifest
+from common.objects import ObjectStore, translated_boto
+from common.services import Services
+from common.settings import Settings
+from router.broker import PikaBroker
+from router.table import ROUTES
+
+log = structlog.get_logger()
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_EVENTS = (
+    # Named one by one: ObjectCreated:* would include changes of tags.
+    "s3:ObjectCreated:Put",
+    "s3:ObjectCreated:Post",
+    "s3:ObjectCreated:Copy",
+    "s3:ObjectCreated:CompleteMultipartUpload",
+    "s3:ObjectRemoved:Delete",
+    "s3:ObjectRemoved:DeleteMarkerCreated",
+)
+
+
+def migrate(database_url: str) -> None:
+    """Bring the schema up to date."""
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg2://", 1))
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('migrate', 0))"))
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def prepare(settings: Settings) -> str | None:
+    """Everything that must be there. Returns the admin's API key if one had to be made: it is shown this once."""
+    migrate(settings.database_url.get_secret_value())
+    services = Services(settings)
+    try:
+        made = _admin_key(services)
+        _bucket(services.objects, settings)
+        services.index.ensure(Manifest.read(settings.model_dir).dimension)
+        _topology(settings)
+    finally:
+        services.close()
+    return made
+
+
+def _admin_key(services: Services) -> str | None:
+    given = services.settings.api_key.get_secret_value()
+    with services.database.transaction() as connection:
+        if given:
+            security.register_admin_key(connection, given)
+            return None
+        if security.has_admin_key(connection):
+            return None
+        key = security.new_key()
+        security.register_admin_key(connection, key)
+        return key
+
+
+def _bucket(objects: ObjectStore, settings: Settings) -> None:
+    """The bucket, and a notification rule for each of the store's targets and each prefix that a route listens to."""
+    with translated_boto(f"making the bucket {objects.bucket}"):
+        try:
+            objects.admin.create_bucket(Bucket=objects.bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise
+    if not settings.notification_arns:
+        log.warning(
+            "bucket.no_notifications", hint="BRIGADE_NOTIFICATION_ARNS is empty: set the bucket's rules by hand"
+        )
+        return
+    with translated_boto(f"setting notification rules on the bucket {objects.bucket}"):
+        objects.admin.put_bucket_notification_configuration(
+            Bucket=objects.bucket, NotificationConfiguration={"QueueConfigurations": _rules(settings.notification_arns)}
+        )
+
+
+def _rules(arns: list[str]) -> list[dict[str, object]]:
+    prefixes = sorted({route.prefix for route in ROUTES})
+    return [
+        {
+            "Id": f"brigade-{number}-{prefix.strip('/')}",
+            "QueueArn": arn,
+            "Events": list(_EVENTS),
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
+        }
+        for number, arn in enumerate(arns)
+        for prefix in prefixes
+    ]
+
+
+def _topology(settings: Settings) -> None:
+    """The queues: a store's AMQP target must find its own bound before it sends."""
+    url = settings.amqp_url.get_secret_value()
+    broker = PikaBroker(url, timeout_seconds=settings.server_timeout_seconds)
+    broker.start()
+    connected = broker.wait_connected(settings.server_timeout_seconds)
+    broker.close()
+    if not connected:
+        raise ConfigurationError(f"RabbitMQ does not answer at {urlsplit(url).hostname}: see BRIGADE_AMQP_URL.")

@@ -1,0 +1,210 @@
+"""RabbitMQ over pika. A publish that returns is safe; a delivery is acked on the connection that it came by.
+
+pika is not thread-safe and beats its heart only while it is served. So one thread owns the connection and does
+nothing but I/O; handlers run in other threads and reach it through callbacks. The same without a server:
+router/fake_broker.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import pika
+import structlog
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError, NackError, UnroutableError
+
+from common.errors import Unavailable
+from common.telemetry import BROKER_UP
+from router import topology
+
+log = structlog.get_logger()
+
+_RECONNECT_SECONDS = (0.1, 0.5, 1, 2, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    exchange: str
+    key: str
+    body: bytes
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """`tag` and `epoch` say which delivery of which connection this is: an ack of an older connection is dropped."""
+
+    queue: str
+    key: str
+    body: bytes
+    headers: Mapping[str, Any]
+    tag: int
+    epoch: int
+
+
+class Broker(Protocol):
+    def publish(self, publications: Sequence[Publication]) -> None:
+        """Return once the broker has all of them safely; raise `Unavailable` if that cannot be known."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Tell that the delivery is dealt with. May be lost; then it comes again."""
+
+    def requeue(self, delivery: Delivery) -> None:
+        """Put the delivery back on its queue."""
+
+
+class PikaBroker:
+    """`prefetch`: for each queue to consume, how many deliveries may be under way here."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        prefetch: Mapping[str, int] | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
+    ) -> None:
+        self._parameters = pika.URLParameters(url)
+        self._parameters.socket_timeout = timeout_seconds
+        self._parameters.stack_timeout = timeout_seconds
+        self._parameters.blocked_connection_timeout = timeout_seconds
+        self._parameters.heartbeat = 30
+        self._timeout = timeout_seconds
+        self._prefetch = prefetch or {}
+        self._on_delivery = on_delivery
+        self._connection: pika.BlockingConnection | None = None
+        self._channel: BlockingChannel | None = None
+        self._epoch = 0
+        self._connected = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+
+    def start(self) -> None:
+        """Connect in the background, and again whenever the connection breaks."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection; what was not acked will be delivered again."""
+        self._closing.set()
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.add_callback_threadsafe(lambda: None)  # wakes the I/O thread
+            except AMQPError:
+                log.debug("broker.already_closed")
+        self._thread.join(timeout=self._timeout)
+
+    def wait_connected(self, seconds: float) -> bool:
+        return self._connected.wait(seconds)
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        if not publications:
+            return
+        if not self._connected.wait(self._timeout):
+            raise Unavailable("RabbitMQ does not answer.", server="rabbitmq")
+        done: Future[None] = Future()
+        try:
+            self._call(partial(self._publish, publications, done))
+            done.result(timeout=self._timeout + len(publications) * 0.01)
+        except (AMQPError, OSError, TimeoutError) as error:
+            raise Unavailable(f"RabbitMQ did not confirm a message: {error!r}", server="rabbitmq") from error
+
+    def ack(self, delivery: Delivery) -> None:
+        self._settle(delivery, lambda channel: channel.basic_ack(delivery.tag))
+
+    def requeue(self, delivery: Delivery) -> None:
+        self._settle(delivery, lambda channel: channel.basic_nack(delivery.tag, requeue=True))
+
+    def _settle(self, delivery: Delivery, how: Callable[[BlockingChannel], None]) -> None:
+        def settle() -> None:
+            if self._channel is not None and delivery.epoch == self._epoch:
+                how(self._channel)
+
+        try:
+            self._call(settle)
+        except AMQPError:  # the connection broke: it will be delivered again
+            log.info("broker.settlement_dropped", queue=delivery.queue)
+
+    def _call(self, what: Callable[[], None]) -> None:
+        connection = self._connection
+        if connection is None:
+            raise AMQPError("not connected")
+        connection.add_callback_threadsafe(what)
+
+    # From here on: the I/O thread only.
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            try:
+                self._open()
+                failures = 0
+                while not self._closing.is_set():
+                    self._serve()
+                self._shut()
+            except (AMQPError, OSError) as error:
+                self._lost(error)
+                self._closing.wait(_RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)])
+                failures += 1
+
+    def _open(self) -> None:
+        self._connection = pika.BlockingConnection(self._parameters)
+        self._channel = self._connection.channel()
+        topology.declare(self._channel)
+        self._channel.confirm_delivery()
+        self._epoch += 1
+        for queue, count in self._prefetch.items():
+            self._channel.basic_qos(prefetch_count=count)  # applies to the consumers that follow
+            self._channel.basic_consume(queue, partial(self._deliver, queue, self._epoch))
+        self._connected.set()
+        BROKER_UP.set(1)
+        log.info("broker.connected", queues=len(self._prefetch))
+
+    def _serve(self) -> None:
+        assert self._connection is not None
+        self._connection.process_data_events(time_limit=1)
+
+    def _shut(self) -> None:
+        self._connected.clear()
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
+
+    def _lost(self, error: Exception) -> None:
+        self._connected.clear()
+        BROKER_UP.set(0)
+        log.warning("broker.disconnected", error=repr(error))
+        try:
+            self._shut()
+        except (AMQPError, OSError):
+            log.debug("broker.close_failed")
+
+    def _deliver(self, queue: str, epoch: int, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        assert self._on_delivery is not None
+        self._on_delivery(
+            Delivery(queue, method.routing_key, body, properties.headers or {}, method.delivery_tag, epoch)
+        )
+
+    def _publish(self, publications: Sequence[Publication], done: Future[None]) -> None:
+        assert self._channel is not None
+        try:
+            for one in publications:
+                self._channel.basic_publish(
+                    one.exchange,
+                    one.key,
+                    one.body,
+                    pika.BasicProperties(delivery_mode=2, content_type="application/json", headers=dict(one.headers)),
+                    mandatory=True,
+                )
+        except (UnroutableError, NackError) as error:
+            done.set_exception(error)  # this message's trouble, not the connection's
+        except (AMQPError, OSError) as error:
+            done.set_exception(error)
+            raise
+        else:
+            done.set_result(None)

@@ -1,0 +1,71 @@
+"""Notifications in: what stores tell, by webhook or over AMQP, becomes events, and events become tasks.
+
+Both roads lead to the queue `s3.notifications`; here is what empties it. Any event may come never, late, twice or out
+of order; common/documents.py decides under a lock whether it is news.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from common import documents
+from common.db import Database
+from common.errors import InvalidEvent, Unavailable
+from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
+from common.failpoints import Failpoints
+from common.telemetry import NOTIFICATIONS
+from router import letters, topology
+from router.broker import Broker, Delivery
+from router.message import Message
+from router.outbox import Outbox, messages
+from router.runtime import put_off
+from router.stores import s3
+from router.table import route
+
+log = structlog.get_logger()
+
+
+class Ingress:
+    def __init__(self, database: Database, broker: Broker, outbox: Outbox, failpoints: Failpoints) -> None:
+        self._database = database
+        self._broker = broker
+        self._outbox = outbox
+        self._failpoints = failpoints
+
+    def handle(self, delivery: Delivery) -> None:
+        """Begin what the notification asks for; one that cannot be understood goes to the dead with its reason."""
+        try:
+            try:
+                events = s3.decode(delivery.body)
+            except InvalidEvent as error:
+                log.warning("notification.invalid", reason=error.message)
+                NOTIFICATIONS.labels("amqp", "invalid").inc()
+                self._broker.publish([letters.dead(delivery.body, queue=topology.NOTIFICATIONS, error=error)])
+            else:
+                for event in events:
+                    self._outbox.send(self._begin(event))
+        except Unavailable as error:
+            log.warning("notification.put_off", reason=error.message)
+            put_off(self._broker, delivery)
+            return
+        self._failpoints.reach("after_publish", "UPLOAD")
+        self._broker.ack(delivery)
+
+    def _begin(self, event: ObjectEvent) -> list[Message]:
+        pipeline = route(event)
+        if pipeline is None:
+            NOTIFICATIONS.labels("amqp", "ignored").inc()
+            return []
+        with self._database.transaction() as connection:
+            match event:
+                case ObjectCreated():
+                    ready = documents.arrive(connection, event, pipeline)
+                case ObjectRemoved():
+                    ready = documents.depart(connection, event, pipeline)
+                case _:
+                    raise AssertionError(event)
+        self._failpoints.reach("after_finish", "UPLOAD")
+        NOTIFICATIONS.labels("amqp", "started" if ready else "known").inc()
+        if ready:
+            log.info("event.started", task=ready[0].task_id, pipeline=pipeline.name, bucket=event.bucket, key=event.key)
+        return messages(pipeline, ready)

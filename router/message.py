@@ -1,0 +1,42 @@
+"""What travels on RabbitMQ to make a function run: the name of a step's run, nothing else.
+
+Its input is in Postgres or the store. So a message can be lost, doubled, late or made again at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from common.errors import InvalidMessage
+from common.tasks import StepRef
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`pipeline` and `step` are names of router/table.py."""
+
+    pipeline: str
+    step: str
+    task_id: str
+    step_order: int
+    batch: int = 0
+
+    @property
+    def ref(self) -> StepRef:
+        return StepRef(self.task_id, self.step_order, self.batch)
+
+
+_decoder = msgspec.json.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    return msgspec.json.encode(message)
+
+
+def decode(body: bytes) -> Message:
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidMessage(f"Not a step's message: {error}") from error

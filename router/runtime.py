@@ -1,0 +1,249 @@
+"""The one place where correctness lives: claim -> run -> finish -> publish -> ack.
+
+For each delivery of a step's message:
+
+1. Claim, one transaction: the step is RUNNING, with an owner and a lease. If it has ended, send again what follows it
+   and ack; if somebody live holds it, come back later.
+2. Run the function outside any transaction, its lease renewed meanwhile. Artifacts have deterministic keys.
+3. Finish, one transaction guarded by ownership: the step is COMPLETED and the next is ready, which is the outbox entry.
+4. Publish, with confirms and mandatory. 5. Ack the delivery, never before.
+
+A crash anywhere is answered by redelivery or by the relay of router/outbox.py, and neither changes what is done.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from common import artifacts, tasks
+from common.artifacts import Written
+from common.context import Context
+from common.errors import BrigadeError, InvalidMessage, LeaseLost, Rejected, Retryable, Stopped, Unavailable
+from common.failpoints import Failpoints
+from common.pipelines import Pipeline, Step
+from common.services import Services
+from common.tasks import Busy, Claim, Ended
+from common.telemetry import STEP_SECONDS, STEPS
+from router import letters, topology
+from router.broker import Broker, Delivery, Publication
+from router.leases import Leases, Run, ShuttingDown
+from router.message import Message, decode, encode
+from router.outbox import Outbox, messages
+from router.signatures import signature_of
+from router.table import PIPELINES
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    message: Message
+    pipeline: Pipeline
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """What is to be published before the delivery may be acked."""
+
+    steps: Sequence[Message] = ()
+    letters: Sequence[Publication] = ()
+
+
+class Runtime:
+    def __init__(
+        self,
+        services: Services,
+        broker: Broker,
+        *,
+        owner: str,
+        leases: Leases,
+        outbox: Outbox,
+        pipelines: dict[str, Pipeline] = PIPELINES,
+    ) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._database = services.database
+        self._broker = broker
+        self._owner = owner
+        self._leases = leases
+        self._outbox = outbox
+        self._pipelines = pipelines
+        self._failpoints = Failpoints(services.settings.failpoints)
+
+    def handle(self, delivery: Delivery) -> None:
+        """Do what the delivery asks for, and ack it when that is safe."""
+        try:
+            self._handle(delivery)
+        except ShuttingDown:
+            return  # unacked, so it is another's as soon as this connection ends
+        except Unavailable as error:
+            log.warning("message.put_off", queue=delivery.queue, reason=error.message)
+            put_off(self._broker, delivery)
+        else:
+            self._broker.ack(delivery)
+
+    def _handle(self, delivery: Delivery) -> None:
+        try:
+            job = self._job(delivery)
+        except InvalidMessage as error:
+            log.error("message.invalid", queue=delivery.queue, reason=error.message)
+            self._broker.publish([letters.dead(delivery.body, queue=delivery.queue, error=error)])
+            return
+        with structlog.contextvars.bound_contextvars(task=job.message.task_id, step=job.step.name):
+            outgoing = self._work(job, delivery)
+            self._outbox.send(outgoing.steps, outgoing.letters)
+            self._failpoints.reach("after_publish", job.step.name)
+
+    def _job(self, delivery: Delivery) -> _Job:
+        message = decode(delivery.body)
+        pipeline = self._pipelines.get(message.pipeline)
+        if pipeline is None or not 0 < message.step_order <= len(pipeline.steps):
+            raise InvalidMessage(f"There is no step {message.step_order} of a pipeline {message.pipeline!r}.")
+        step = pipeline.steps[message.step_order - 1]
+        if step.name != message.step or step.function is None:
+            raise InvalidMessage(f"Step {message.step_order} of {message.pipeline} is {step.name}, not {message.step}.")
+        return _Job(message, pipeline, step)
+
+    def _work(self, job: _Job, delivery: Delivery) -> _Outgoing:
+        ref = job.message.ref
+        with self._database.transaction() as connection:
+            claim = tasks.claim(connection, ref, owner=self._owner, lease_seconds=self._settings.lease_seconds)
+            following = tasks.unsent_after(connection, ref) if isinstance(claim, Ended) else []
+        match claim:
+            case Ended():
+                return _Outgoing(messages(job.pipeline, following))
+            case Busy(seconds):
+                return _Outgoing(letters=[letters.later(delivery.key, delivery.body, seconds)])
+            case Claim():
+                self._failpoints.reach("after_claim", job.step.name)
+                return self._run(job, claim)
+
+    def _run(self, job: _Job, claim: Claim) -> _Outgoing:
+        """Run the claimed step and write down how it ended."""
+        started = time.monotonic()
+        details: dict[str, Any] = {}
+        outcome, outgoing = "completed", _Outgoing()
+        try:
+            if claim.attempt > self._settings.max_attempts:
+                raise BrigadeError(f"The worker died in each of {claim.attempt - 1} runs.", code="WORKER_DIED")
+            with self._leases.hold(claim.ref, job.step.timeout_seconds) as run:
+                written = self._call(job, claim, run, details)
+            self._failpoints.reach("after_run", job.step.name)
+            outgoing = self._finish(job, claim, written, details)
+        except ShuttingDown:
+            outcome = "released"
+            self._release(claim)
+            raise
+        except LeaseLost:
+            outcome = "lease_lost"
+        except Stopped as error:
+            outcome = "stopped"
+            self._stop(claim, error)
+        except Rejected as error:
+            outcome = "rejected"
+            self._fail(claim, error, details)
+        except Exception as error:  # noqa: BLE001 - the runtime's one boundary: whatever a function raises ends here
+            outcome, outgoing = self._retry_or_fail(job, claim, error, details)
+        finally:
+            seconds = time.monotonic() - started
+            STEPS.labels(job.step.name, outcome).inc()
+            STEP_SECONDS.labels(job.step.name).observe(seconds)
+            log.info(
+                "step.ended", outcome=outcome, batch=claim.ref.batch, attempt=claim.attempt, ms=round(seconds * 1000)
+            )
+        return outgoing
+
+    def _call(self, job: _Job, claim: Claim, run: Run, details: dict[str, Any]) -> Written | None:
+        """Call the function with its input decoded; write what it returns as the step's artifact."""
+        assert job.step.function is not None
+        contract = signature_of(job.step.function)
+        context = Context(
+            target=claim.target,
+            services=self._services,
+            details=details,
+            on_progress=run.progress,
+            on_check=run.check,
+        )
+        arguments: list[Any] = []
+        if contract.takes.record is not None:
+            records = artifacts.read(self._services.objects, claim.inputs, contract.takes.record)
+            arguments.append(records if contract.takes.stream else next(records))
+        result = job.step.function(context, *arguments)
+        if result is None:
+            return None
+        return artifacts.write(
+            self._services.objects,
+            artifacts.key_of(claim.ref.task_id, job.step.name, claim.ref.batch),
+            result if contract.makes.stream else [result],
+            inline_bytes=self._settings.inline_artifact_bytes,
+            # For the next step that works in shares, if there is one.
+            cut_records=next((step.batch for step in job.pipeline.steps[claim.ref.step_order :] if step.batch), None),
+        )
+
+    def _finish(self, job: _Job, claim: Claim, written: Written | None, details: dict[str, Any]) -> _Outgoing:
+        with self._database.transaction() as connection:
+            ready = tasks.finish(
+                connection, claim.ref, owner=self._owner, pipeline=job.pipeline, details=details, written=written
+            )
+        if ready is None:
+            raise LeaseLost
+        self._failpoints.reach("after_finish", job.step.name)
+        return _Outgoing(messages(job.pipeline, ready))
+
+    def _stop(self, claim: Claim, error: Stopped) -> None:
+        """The function found that its task has no point any more."""
+        with self._database.transaction() as connection:
+            tasks.cancel(connection, [claim.ref.task_id], code=error.code, message=error.message)
+
+    def _release(self, claim: Claim) -> None:
+        with self._database.transaction() as connection:
+            tasks.release(connection, claim.ref, owner=self._owner)
+
+    def _fail(self, claim: Claim, error: BrigadeError, details: dict[str, Any]) -> bool:
+        with self._database.transaction() as connection:
+            return tasks.fail(
+                connection, claim.ref, owner=self._owner, code=error.code, message=error.message, details=details
+            )
+
+    def _retry_or_fail(
+        self, job: _Job, claim: Claim, error: Exception, details: dict[str, Any]
+    ) -> tuple[str, _Outgoing]:
+        """Up the ladder while attempts are left; then the step fails, and its message is kept with the cause."""
+        known = error if isinstance(error, BrigadeError) else BrigadeError(f"{type(error).__name__}: {error}")
+        if not isinstance(error, Retryable):
+            log.error("step.raised", exc_info=error)
+        body = encode(job.message)
+        if claim.attempt < self._settings.max_attempts:
+            seconds = _delay(claim.attempt)
+            with self._database.transaction() as connection:
+                ours = tasks.retry_later(
+                    connection, claim.ref, owner=self._owner, seconds=seconds, code=known.code, message=known.message
+                )
+            return "retried", _Outgoing(letters=[letters.later(job.step.name, body, seconds)] if ours else [])
+        dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=known)
+        return "failed", _Outgoing(letters=[dead] if self._fail(claim, known, details) else [])
+
+
+def put_off(broker: Broker, delivery: Delivery, seconds: float = 10) -> None:
+    """Something it needs is down: the delivery waits on the ladder, or, if even that fails, on its queue."""
+    key = topology.NOTIFICATIONS if delivery.queue == topology.NOTIFICATIONS else delivery.key
+    try:
+        broker.publish([Publication(topology.rung(topology.rung_for(seconds)), key, delivery.body)])
+    except Unavailable:
+        broker.requeue(delivery)
+    else:
+        broker.ack(delivery)
+
+
+def _delay(attempt: int) -> float:
+    """The rung for this attempt, or now and then the one below, so that many that failed together spread out."""
+    index = min(attempt, len(topology.LADDER_SECONDS)) - 1
+    lower = max(index - 1, 0)
+    return topology.LADDER_SECONDS[random.choices((index, lower), weights=(3, 1))[0]]  # noqa: S311

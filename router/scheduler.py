@@ -1,0 +1,81 @@
+"""The scheduler process: ticks. Several may run; each job is done by one of them at a time."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import start_http_server
+
+from common.errors import Unavailable
+from common.services import Services
+from common.settings import Settings
+from common.telemetry import configure_logging
+from functions.schedule.flush import flush
+from functions.schedule.tidy import tidy
+from router.broker import PikaBroker
+from router.outbox import Outbox
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    name: str
+    every_seconds: float
+    run: Callable[[], object]
+
+
+class Scheduler:
+    def __init__(self, settings: Settings) -> None:
+        self._services = Services(settings)
+        self._stop = threading.Event()
+        self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
+        outbox = Outbox(self._services.database, self._broker)
+        self._jobs = [
+            Job("relay", settings.outbox_seconds, lambda: outbox.relay(settings.outbox_seconds)),
+            Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
+            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+        ]
+
+    def run(self) -> None:
+        """Tick until `stop` is called."""
+        self._broker.start()
+        due = {job.name: time.monotonic() + job.every_seconds for job in self._jobs}
+        log.info("scheduler.started", jobs=list(due))
+        while True:
+            job = min(self._jobs, key=lambda job: due[job.name])
+            if self._stop.wait(max(0, due[job.name] - time.monotonic())):
+                break
+            self._tick(job)
+            due[job.name] = time.monotonic() + job.every_seconds
+        self._broker.close()
+        self._services.close()
+        log.info("scheduler.stopped")
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _tick(self, job: Job) -> None:
+        try:
+            with self._services.database.exclusive(f"scheduler:{job.name}"):
+                job.run()
+        except Unavailable as error:
+            log.warning("scheduler.job_put_off", job=job.name, reason=error.message)
+        except Exception as error:
+            log.error("scheduler.job_failed", job=job.name, exc_info=error)
+
+
+def main(settings: Settings) -> None:
+    """Run the scheduler until SIGTERM or SIGINT."""
+    configure_logging(settings.log_format, settings.log_level)
+    scheduler = Scheduler(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: scheduler.stop())
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    scheduler.run()

@@ -1,0 +1,60 @@
+"""THE page to read first: what happens to an object, as data.
+
+An event whose key begins with a route's prefix starts its pipeline; a pipeline runs its steps in order; a step calls
+its function. Functions do not know what comes next: this table does. To add a function: write it in one file under
+functions/, put one `Step` line here. A function that returns nothing hands on what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from functions.ingest.extract import extract
+from functions.ingest.preprocess import preprocess
+from functions.ingest.split import split
+from functions.ingest.validate import validate
+
+from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
+from common.pipelines import Pipeline, Step
+from functions.ingest.remove import remove
+from functions.ingest.store import store
+from functions.ingest.vectorize import vectorize
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    event: type[ObjectEvent]
+    prefix: str
+    pipeline: Pipeline
+
+
+DOCUMENT_UPLOAD = Pipeline(
+    "DOCUMENT_UPLOAD",
+    (
+        Step("UPLOAD", weight=10),  # done by whoever puts the object
+        Step("VALIDATE", validate, weight=5, timeout_seconds=60),
+        Step("EXTRACT_TEXT", extract, weight=30, timeout_seconds=900),
+        Step("PREPROCESS", preprocess, weight=10, timeout_seconds=600),
+        Step("SPLIT", split, weight=5, timeout_seconds=900),
+        Step("VECTORIZE", vectorize, weight=30, timeout_seconds=300, batch=32),
+        Step("STORE", store, weight=10, timeout_seconds=900),
+    ),
+)
+
+DOCUMENT_DELETE = Pipeline("DOCUMENT_DELETE", (Step("REMOVE", remove, weight=100, timeout_seconds=300),))
+
+PIPELINES = {pipeline.name: pipeline for pipeline in (DOCUMENT_UPLOAD, DOCUMENT_DELETE)}
+
+ROUTES = (
+    Route(ObjectCreated, "incoming/", DOCUMENT_UPLOAD),
+    Route(ObjectRemoved, "incoming/", DOCUMENT_DELETE),
+)
+
+
+def route(event: ObjectEvent, routes: Iterable[Route] = ROUTES) -> Pipeline | None:
+    """The pipeline of the first route that fits, or None: the event concerns nobody here."""
+    for candidate in routes:
+        if isinstance(event, candidate.event) and event.key.startswith(candidate.prefix):
+            return candidate.pipeline
+    return None

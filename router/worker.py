@@ -1,0 +1,153 @@
+"""The worker process: one thread for RabbitMQ's I/O, some that work, one heartbeat."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Sequence
+
+import structlog
+from prometheus_client import start_http_server
+
+from common.errors import BrigadeError, ConfigurationError, Unavailable
+from common.failpoints import Failpoints
+from common.services import Services
+from common.settings import Settings
+from common.telemetry import configure_logging
+from router import letters, signatures, topology
+from router.broker import Delivery, PikaBroker
+from router.ingress import Ingress
+from router.leases import Leases
+from router.outbox import Outbox
+from router.runtime import Runtime
+from router.table import PIPELINES
+
+log = structlog.get_logger()
+
+INGRESS = "INGRESS"
+_MARK_SECONDS = 1.0
+_STOP_SECONDS = 10.0
+
+
+class Worker:
+    """Runs the steps named in `functions` (INGRESS: notifications), or all."""
+
+    def __init__(self, settings: Settings, functions: Sequence[str] | None = None) -> None:
+        signatures.check(PIPELINES)
+        self._settings = settings
+        self._queues = _queues(functions)
+        self._ranks = {name: rank for rank, name in enumerate(self._queues)}
+        self._waiting: queue.PriorityQueue[tuple[int, int, Delivery | None]] = queue.PriorityQueue()
+        self._counter = itertools.count()
+        self._stop = threading.Event()
+        self._services = Services(settings)
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._broker = PikaBroker(
+            settings.amqp_url.get_secret_value(),
+            timeout_seconds=settings.server_timeout_seconds,
+            prefetch=dict.fromkeys(self._queues, settings.work_threads),
+            on_delivery=self._receive,
+        )
+        self._outbox = Outbox(self._services.database, self._broker)
+        self._leases = Leases(self._services.database, owner=owner, lease_seconds=settings.lease_seconds)
+        self._ingress = Ingress(self._services.database, self._broker, self._outbox, Failpoints(settings.failpoints))
+        self._runtime = Runtime(self._services, self._broker, owner=owner, leases=self._leases, outbox=self._outbox)
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        self._warm_up()
+        workers = [threading.Thread(target=self._work, name=f"work-{n}") for n in range(self._settings.work_threads)]
+        helpers = [
+            threading.Thread(target=self._leases.keep_alive, args=(self._stop,), name="heartbeat", daemon=True),
+            threading.Thread(target=self._mark, name="outbox", daemon=True),
+        ]
+        for thread in workers + helpers:
+            thread.start()
+        self._broker.start()
+        log.info("worker.started", queues=list(self._queues), threads=self._settings.work_threads)
+        self._stop.wait()
+        self._end(workers)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _warm_up(self) -> None:
+        """Load what the first document would otherwise wait for."""
+        if topology.step_queue("VECTORIZE") in self._queues:
+            self._services.embedder.embed_query("warm up")
+        if topology.step_queue("EXTRACT_TEXT") in self._queues:
+            self._services.jail.start()
+
+    def _end(self, workers: Sequence[threading.Thread]) -> None:
+        """Let runs end at their next check; what is not begun or not done goes back to the queues."""
+        self._leases.stop_all()
+        for _ in workers:
+            self._waiting.put((-1, next(self._counter), None))
+        for thread in workers:
+            thread.join(timeout=_STOP_SECONDS)
+        self._broker.close()
+        self._flush()
+        self._services.close()
+        log.info("worker.stopped")
+
+    def _receive(self, delivery: Delivery) -> None:
+        # Notifications are quick and say what there is to do; then later steps come first, so that documents end.
+        self._waiting.put((self._ranks[delivery.queue], next(self._counter), delivery))
+
+    def _work(self) -> None:
+        while True:
+            _, _, delivery = self._waiting.get()
+            if delivery is None:
+                return
+            handler = self._ingress if delivery.queue == topology.NOTIFICATIONS else self._runtime
+            try:
+                handler.handle(delivery)
+            except Exception as error:
+                log.error("message.failed", queue=delivery.queue, exc_info=error)
+                self._bury(delivery, error)
+
+    def _bury(self, delivery: Delivery, error: Exception) -> None:
+        cause = BrigadeError(f"{type(error).__name__}: {error}")
+        try:
+            self._broker.publish([letters.dead(delivery.body, queue=delivery.queue, error=cause)])
+        except Unavailable:
+            self._broker.requeue(delivery)
+        else:
+            self._broker.ack(delivery)
+
+    def _mark(self) -> None:
+        while not self._stop.wait(_MARK_SECONDS):
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._outbox.flush()
+        except Unavailable as error:  # marks only spare a message sent twice
+            log.info("outbox.marks_lost", reason=error.message)
+
+
+def _queues(functions: Sequence[str] | None) -> list[str]:
+    """The queues to consume, most urgent first."""
+    steps = [name.upper() for name in topology.step_names()]
+    wanted = [name.upper() for name in functions] if functions else [INGRESS, *steps]
+    unknown = sorted(set(wanted) - {INGRESS, *steps})
+    if unknown:
+        raise ConfigurationError(f"No such function: {', '.join(unknown)}. There are: {INGRESS}, {', '.join(steps)}.")
+    notifications = [topology.NOTIFICATIONS] if INGRESS in wanted else []
+    return notifications + [topology.step_queue(name) for name in reversed(steps) if name in wanted]
+
+
+def main(settings: Settings, functions: Sequence[str] | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    configure_logging(settings.log_format, settings.log_level)
+    worker = Worker(settings, functions)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    worker.run()

@@ -1,0 +1,335 @@
+"""The runtime protocol on a real Postgres: whatever is delivered twice, late or not at all, each step is done once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import text
+
+from common import documents, tasks
+from common.context import Context
+from common.db import Database
+from common.errors import Rejected, Retryable, Superseded
+from common.events import ObjectCreated
+from common.pipelines import Pipeline, Step
+from common.services import Services
+from common.settings import Settings
+from functions.http.tasks import read_task
+from router import topology
+from router.broker import Delivery
+from router.fake_broker import FakeBroker
+from router.leases import Leases
+from router.letters import to_step
+from router.outbox import Outbox, messages
+from router.runtime import Runtime
+from tests.memory_store import MemoryStore
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str
+
+
+# The tests give the pipeline's steps the names of real ones, because only those have queues.
+ORDER = ("UPLOAD", "EXTRACT_TEXT", "SPLIT", "VECTORIZE", "STORE")
+
+
+class Rig:
+    """A runtime over a fake broker, and a pipeline of tiny functions that write down what they were given."""
+
+    def __init__(self, database_url: str) -> None:
+        settings = Settings(database_url=database_url, lease_seconds=60, inline_artifact_bytes=64)  # type: ignore[arg-type]
+        self.database = Database(settings)
+        self.store = MemoryStore()
+        self.services = cast(Services, SimpleNamespace(settings=settings, database=self.database, objects=self.store))
+        self.broker = FakeBroker()
+        self.outbox = Outbox(self.database, self.broker)
+        self.calls: list[tuple[str, Any]] = []
+        self.before: dict[str, Callable[[Context], None]] = {}
+        self.pipeline = Pipeline(
+            "DOCUMENT_UPLOAD",
+            (
+                Step("UPLOAD", weight=10),
+                Step("EXTRACT_TEXT", self.extract, weight=40),
+                Step("SPLIT", self.look, weight=10),
+                Step("VECTORIZE", self.shout, weight=30, batch=2),
+                Step("STORE", self.keep, weight=10),
+            ),
+        )
+        self.runtime = self.worker("me")
+
+    def worker(self, owner: str) -> Runtime:
+        leases = Leases(self.database, owner=owner, lease_seconds=60)
+        pipelines = {self.pipeline.name: self.pipeline}
+        return Runtime(self.services, self.broker, owner=owner, leases=leases, outbox=self.outbox, pipelines=pipelines)
+
+    def extract(self, ctx: Context) -> Iterator[Word]:
+        self._called("EXTRACT_TEXT", ctx)
+        ctx.note(words=5)
+        yield from map(Word, ("one", "two", "three", "four", "five"))
+
+    def look(self, ctx: Context, words: Iterable[Word]) -> None:
+        self._called("SPLIT", ctx, [word.text for word in words])
+
+    def shout(self, ctx: Context, words: Iterable[Word]) -> Iterator[Word]:
+        given = [word.text for word in words]
+        self._called("VECTORIZE", ctx, given)
+        yield from (Word(word.upper()) for word in given)
+
+    def keep(self, ctx: Context, words: Iterable[Word]) -> None:
+        self._called("STORE", ctx, [word.text for word in words])
+
+    def _called(self, name: str, ctx: Context, given: Any = None) -> None:
+        self.calls.append((name, given))
+        if name in self.before:
+            self.before[name](ctx)
+
+    def arrive(self, sequencer: int = 1, etag: str = "e1") -> str:
+        """An object arrives; returns its task."""
+        event = ObjectCreated("b", "incoming/a.txt", f"{sequencer:032X}", etag=etag, size=5)
+        with self.database.transaction() as connection:
+            ready = documents.arrive(connection, event, self.pipeline)
+        self.outbox.send(messages(self.pipeline, ready))
+        return ready[0].task_id
+
+    def run(self) -> None:
+        self.broker.deliver(self.runtime.handle)
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        with self.database.transaction() as connection:
+            task = read_task(connection, task_id)
+        assert task is not None
+        return task
+
+    def steps(self, task_id: str) -> list[str]:
+        return [step["status"] for step in self.task(task_id)["task_details"]]
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    def sql(self, statement: str) -> None:
+        with self.database.transaction() as connection:
+            connection.execute(text(statement))
+
+
+@pytest.fixture
+def rig(database_url: str) -> Iterator[Rig]:
+    rig = Rig(database_url)
+    yield rig
+    rig.database.close()
+
+
+def test_a_task_goes_through_all_its_steps_and_shares_one_out(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.run()
+    task = rig.task(task_id)
+    assert (task["status"], task["overall_progress"]) == ("COMPLETED", 100)
+    assert rig.steps(task_id) == ["COMPLETED"] * 5
+    assert task["task_details"][1]["details"] == {"words": 5}
+    # SPLIT made nothing, so VECTORIZE was given what EXTRACT_TEXT made, in shares of two; STORE got it in order.
+    assert rig.calls[1] == ("SPLIT", ["one", "two", "three", "four", "five"])
+    assert sorted(given for name, given in rig.calls if name == "VECTORIZE") == [
+        ["five"],
+        ["one", "two"],
+        ["three", "four"],
+    ]
+    assert rig.calls[-1] == ("STORE", ["ONE", "TWO", "THREE", "FOUR", "FIVE"])
+    assert not rig.broker.unacked
+
+
+def test_large_artifacts_go_to_the_store_and_small_ones_stay_in_the_row(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.run()
+    assert list(rig.store.objects) == [f"artifacts/{task_id}/EXTRACT_TEXT/0.jsonl"]
+
+
+def test_every_delivery_made_twice_runs_nothing_twice(rig: Rig) -> None:
+    rig.arrive()
+
+    def twice(delivery: Delivery) -> None:
+        rig.runtime.handle(delivery)
+        rig.runtime.handle(delivery)
+
+    rig.broker.deliver(twice)
+    assert sorted(rig.names()) == ["EXTRACT_TEXT", "SPLIT", "STORE", "VECTORIZE", "VECTORIZE", "VECTORIZE"]
+
+
+def test_a_publish_that_fails_after_finishing_is_made_good_by_redelivery(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["EXTRACT_TEXT"] = lambda _: setattr(rig.broker, "fail_next", 1)
+    rig.run()
+    assert rig.task(task_id)["status"] == "COMPLETED"
+    assert rig.names().count("EXTRACT_TEXT") == 1
+
+
+def test_a_message_lost_after_finishing_is_sent_by_the_relay(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.outbox.flush()
+    rig.broker.queues.clear()  # RabbitMQ lost everything, after it had confirmed
+    rig.sql("UPDATE task_details SET published_at = NULL")
+    assert rig.outbox.relay(older_than_seconds=0) == 1
+    assert rig.outbox.relay(older_than_seconds=0) == 0
+    rig.run()
+    assert rig.task(task_id)["status"] == "COMPLETED"
+
+
+def test_a_step_that_a_live_worker_holds_is_put_off(rig: Rig) -> None:
+    task_id = rig.arrive()
+    with rig.database.transaction() as connection:
+        held = tasks.claim(connection, tasks.StepRef(task_id, 2), owner="another", lease_seconds=60)
+    assert isinstance(held, tasks.Claim)
+    delivery = rig.broker.queues["brigade.step.extract_text"].popleft()
+    rig.runtime.handle(delivery)
+    assert rig.calls == []
+    assert len(rig.broker.queues[topology.rung(10)]) == 1
+
+
+def test_a_step_whose_worker_died_is_taken_over_when_its_lease_has_ended(rig: Rig) -> None:
+    task_id = rig.arrive()
+    with rig.database.transaction() as connection:
+        tasks.claim(connection, tasks.StepRef(task_id, 2), owner="dead", lease_seconds=0)
+    rig.run()
+    task = rig.task(task_id)
+    assert task["status"] == "COMPLETED"
+    assert task["task_details"][1]["attempt"] == 2
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["EXTRACT_TEXT"] = lambda _: rig.sql("UPDATE task_details SET owner = 'another' WHERE owner = 'me'")
+    rig.runtime.handle(rig.broker.queues["brigade.step.extract_text"].popleft())
+    assert rig.steps(task_id)[1] == "RUNNING"
+    assert not rig.broker.queues["brigade.step.split"]
+
+
+def test_cancelling_a_running_step_is_never_overwritten(rig: Rig) -> None:
+    task_id = rig.arrive()
+
+    def cancel(_: Context) -> None:
+        with rig.database.transaction() as connection:
+            assert tasks.cancel(connection, [task_id], code="CANCELLED", message="Enough.") == [task_id]
+
+    rig.before["SPLIT"] = cancel
+    rig.run()
+    task = rig.task(task_id)
+    assert (task["status"], task["error_message"]) == ("CANCELLED", "Enough.")
+    assert rig.steps(task_id) == ["COMPLETED", "COMPLETED", "CANCELLED", "CANCELLED", "CANCELLED"]
+    assert not rig.broker.unacked
+
+
+def test_a_rejected_document_fails_at_once_with_its_reason(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["SPLIT"] = partial(_raise, Rejected("There is no text in it.", code="NO_TEXT"))
+    rig.run()
+    task = rig.task(task_id)
+    assert (task["status"], task["error_code"], task["error_message"]) == (
+        "FAILED",
+        "NO_TEXT",
+        "There is no text in it.",
+    )
+    assert task["task_details"][2]["attempt"] == 1
+    assert not rig.broker.queues[topology.DEAD]
+
+
+def test_a_passing_failure_is_tried_again(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["SPLIT"] = lambda _: _raise(Retryable("Not now.")) if rig.names().count("SPLIT") == 1 else None
+    # The fake broker's ladder takes no time, the database's clock does.
+    rig.broker.deliver(
+        lambda delivery: (rig.sql("UPDATE task_details SET not_before = NULL"), rig.runtime.handle(delivery))
+    )
+    task = rig.task(task_id)
+    assert task["status"] == "COMPLETED"
+    assert task["task_details"][2]["attempt"] == 2
+    assert task["task_details"][2]["error_message"] is None
+
+
+def test_a_failure_that_stays_ends_in_the_dead_letters_with_its_cause(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["VECTORIZE"] = partial(_raise, ZeroDivisionError("by nothing"))
+    rig.broker.deliver(
+        lambda delivery: (rig.sql("UPDATE task_details SET not_before = NULL"), rig.runtime.handle(delivery))
+    )
+    task = rig.task(task_id)
+    assert task["status"] == "FAILED"
+    assert task["error_message"] == "ZeroDivisionError: by nothing"
+    assert rig.steps(task_id) == ["COMPLETED", "COMPLETED", "COMPLETED", "FAILED", "PENDING"]
+    dead = rig.broker.queues[topology.DEAD]
+    assert [letter.headers["brigade-reason"] for letter in dead] == ["ZeroDivisionError: by nothing"]
+    assert dead[0].headers["brigade-queue"] == "brigade.step.vectorize"
+
+
+def test_a_step_that_kills_its_workers_fails_in_the_end(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.sql("UPDATE task_details SET attempt = 5 WHERE step_order = 2")
+    rig.broker.deliver(
+        lambda delivery: (rig.sql("UPDATE task_details SET not_before = NULL"), rig.runtime.handle(delivery))
+    )
+    task = rig.task(task_id)
+    assert (task["status"], task["error_code"]) == ("FAILED", "WORKER_DIED")
+    assert rig.calls == []
+
+
+def test_a_function_that_finds_its_object_superseded_ends_the_task(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["EXTRACT_TEXT"] = partial(_raise, Superseded("A newer one has come."))
+    rig.run()
+    task = rig.task(task_id)
+    assert (task["status"], task["error_code"]) == ("CANCELLED", "SUPERSEDED")
+
+
+def test_a_newer_version_ends_the_older_task(rig: Rig) -> None:
+    older = rig.arrive(sequencer=1, etag="e1")
+    newer = rig.arrive(sequencer=2, etag="e2")
+    rig.run()
+    assert rig.task(older)["status"] == "CANCELLED"
+    assert rig.task(older)["error_code"] == "SUPERSEDED"
+    assert rig.task(newer)["status"] == "COMPLETED"
+    assert rig.names().count("STORE") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b'{"pipeline": "DOCUMENT_UPLOAD"}',
+        b'{"pipeline":"NO","step":"X","task_id":"1","step_order":1}',
+    ],
+)
+def test_a_message_that_makes_no_sense_goes_to_the_dead_letters(rig: Rig, body: bytes) -> None:
+    rig.runtime.handle(Delivery("brigade.step.split", "SPLIT", body, {}, tag=1, epoch=1))
+    (letter,) = rig.broker.queues[topology.DEAD]
+    assert letter.body == body
+    assert letter.headers["brigade-code"] == "INVALID_MESSAGE"
+
+
+def test_a_message_for_a_step_that_is_not_ready_starts_nothing(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.broker.queues.clear()
+    (forged,) = messages(rig.pipeline, [tasks.StepRef(task_id, 5)])
+    rig.broker.publish([to_step(forged)])
+    rig.run()
+    assert rig.calls == []
+
+
+def test_progress_shows_while_a_step_runs_and_never_goes_back(rig: Rig) -> None:
+    task_id = rig.arrive()
+    ref = tasks.StepRef(task_id, 2)
+    with rig.database.transaction() as connection:
+        tasks.claim(connection, ref, owner="me", lease_seconds=60)
+        tasks.set_progress(connection, ref, owner="me", percent=50)
+        tasks.set_progress(connection, ref, owner="me", percent=20)
+        tasks.set_progress(connection, ref, owner="another", percent=90)
+    task = rig.task(task_id)
+    assert task["task_details"][1]["progress"] == 50
+    assert task["overall_progress"] == 30  # 10 for the upload, half of 40
+
+
+def _raise(error: Exception, *_: object) -> None:
+    raise error
