@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# How long a ward may take over its farewell before it gets SIGKILL. Postgres allows its own children 5 s.
+# How long a ward may take over its farewell before it gets SIGKILL. RabbitMQ takes 1 s; Postgres allows its children 5.
 _FAREWELL_SECONDS = 6.0
 
 # The shell waits for a line before it becomes the command: if we die before the guardian knows its pid, it reads the

@@ -45,6 +45,10 @@ class Epmd(Server):
 
 
 class RabbitMQ(Server):
+    """Ask it to stop rather than kill it: a quorum queue that was declared less than a second before a SIGKILL has, in
+    3.10, no leader ever after. (Ra writes its register of queues with a delay.)
+    """
+
     name = "RabbitMQ"
 
     def __init__(

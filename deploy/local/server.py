@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 
@@ -88,7 +88,7 @@ class Server(ABC):
             self.log.replace(self.log.with_suffix(".log.old"))
         self.prepare()
         self._process = self.guardian.spawn(
-            self.command(), log=self.log, env=self.environment(), cwd=self.directory, farewell=self.kill_signal
+            self.command(), log=self.log, env=self.environment(), cwd=self.directory, farewell=self.stop_signal
         )
         self._await()
 
@@ -149,5 +149,13 @@ class Server(ABC):
             except subprocess.TimeoutExpired:
                 signal_group(process.pid, signal.SIGKILL)
                 process.wait()
+            # RabbitMQ's leader is a shell, which may be gone before the node has let go of its port.
+            _wait_until(lambda: not signal_group(process.pid, 0), seconds=_STOP_SECONDS)
         self.guardian.release(process.pid)
         self._process = None
+
+
+def _wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -18,7 +18,7 @@ from deploy.local.milvus import Milvus
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.server import NotInstalledError, Server, ServerError
-from deploy.local.state import State, lock
+from deploy.local.state import State, lock_for_guardian, lock_for_us
 from deploy.local.store import Store
 
 __all__ = ["LocalServers", "NotInstalledError", "ServerError"]
@@ -65,10 +65,11 @@ class LocalServers:
         if given and len(given) < len(_STORE_VARIABLES):
             raise ConfigurationError(f"{', '.join(_STORE_VARIABLES)} go together; only {', '.join(given)} is set.")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = lock(self.directory)
+        self._lock = lock_for_us(self.directory)
         try:
+            with lock_for_guardian(self.directory) as held:
+                self.guardian = Guardian(hold=[held.fileno()])
             state = State(self.directory, self._reuse)
-            self.guardian = Guardian(hold=[self._lock.fileno()])
             self._plan(state)
             state.save()
             self._start_all()

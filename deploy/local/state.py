@@ -80,36 +80,39 @@ def free_port() -> int:
     return port
 
 
-def lock(directory: Path) -> IO[str]:
-    """Own the directory as long as the answer is open, here or in a guardian. Raises `ConfigurationError`."""
+def lock_for_us(directory: Path) -> IO[str]:
+    """Own the directory as long as the answer is open. Raises `ConfigurationError` if another process does."""
     file = (directory / "lock").open("a+")
+    if not _lock(file):
+        file.seek(0)
+        owner = file.read()
+        file.close()
+        raise ConfigurationError(
+            f"The servers in {directory} are already running (process {owner}). Stop that one first."
+        )
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def lock_for_guardian(directory: Path) -> IO[str]:
+    """A second lock, for the guardian to hold: who was killed has lost the first while his servers are still ending."""
+    file = (directory / "guardian.lock").open("a")
     deadline = time.monotonic() + _TAKEOVER_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip()
-            # An owner that is dead was killed, and its guardian is just ending the servers.
-            if _is_alive(owner) or time.monotonic() > deadline:
-                file.close()
-                message = f"The servers in {directory} are already running (process {owner}). Stop that one first."
-                raise ConfigurationError(message) from None
-            time.sleep(0.05)
-        else:
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            return file
+    while not _lock(file):
+        if time.monotonic() > deadline:
+            file.close()
+            raise ConfigurationError(f"What a killed run left running in {directory} does not end. Try again later.")
+        time.sleep(0.02)
+    return file
 
 
-def _is_alive(pid: str) -> bool:
+def _lock(file: IO[str]) -> bool:
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except PermissionError:
-        return True
     return True
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
 from common.errors import ConfigurationError
-from deploy.local.state import State, free_port, is_free, lock
+from deploy.local import state as state_module
+from deploy.local.state import State, free_port, is_free, lock_for_guardian, lock_for_us
 
 
 @pytest.fixture
@@ -81,21 +82,27 @@ def test_a_port_is_taken_also_by_who_listens_on_every_address() -> None:
 
 
 def test_a_second_run_in_the_same_directory_is_told_of_the_first(tmp_path: Path) -> None:
-    with lock(tmp_path), pytest.raises(ConfigurationError, match=rf"already running \(process {os.getpid()}\)"):
-        lock(tmp_path)
-    lock(tmp_path).close()
+    with lock_for_us(tmp_path), pytest.raises(ConfigurationError, match=rf"already running \(process {os.getpid()}\)"):
+        lock_for_us(tmp_path)
+    lock_for_us(tmp_path).close()
 
 
 def test_a_run_whose_predecessor_was_killed_waits_for_its_guardian(tmp_path: Path) -> None:
-    with lock(tmp_path) as file:
-        # The guardian has the lock open until it is done; the owner it outlives is dead.
-        guardian = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[file.fileno()])
-        dead = subprocess.Popen(["true"])
-        dead.wait()
-        file.truncate(0)
-        file.write(str(dead.pid))
-    with subprocess.Popen(["sh", "-c", f"sleep 0.3; kill {guardian.pid}"]):
-        lock(tmp_path).close()
-        assert guardian.wait(5) != 0
-    assert guardian.stdin is not None
-    guardian.stdin.close()
+    with lock_for_guardian(tmp_path) as held:
+        guardian = subprocess.Popen(["sleep", "100"], pass_fds=[held.fileno()])
+    ended = Event()
+
+    def end() -> None:
+        ended.set()
+        guardian.kill()
+
+    Timer(0.2, end).start()
+    lock_for_guardian(tmp_path).close()
+    assert ended.is_set()
+    guardian.wait(5)
+
+
+def test_a_guardian_that_never_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "_TAKEOVER_SECONDS", 0.1)
+    with lock_for_guardian(tmp_path), pytest.raises(ConfigurationError, match="does not end"):
+        lock_for_guardian(tmp_path)
