@@ -63,6 +63,7 @@ _MARKS = {
 
 # One wrong byte in a thousand is a wrong byte; more is the wrong encoding.
 _STRAY_SHARE = 0.001
+_BROKEN_SHARE = 0.05
 _SAMPLE_BYTES = 128 * 1024
 _PUNCTUATION = frozenset("，。、；：？！…—·“”‘’（）《》〈〉【】「」『』～￥％　")
 # French has 5 accents in 100 letters, Vietnamese and Czech more than that, Cyrillic read as Latin nothing else.
@@ -109,6 +110,8 @@ def _by_zeros(head: bytes) -> str | None:
 
 
 def _guess(sample: bytes) -> str:
+    if _is_nearly_utf8(sample):
+        return "utf-8"
     scores = {encoding: _score(sample, encoding, language) for language, names in _NAMES.items() for encoding in names}
     best = max(scores, key=scores.__getitem__)
     if scores[best] >= _CONVINCING:
@@ -117,6 +120,13 @@ def _guess(sample: bytes) -> str:
         return "cp1252"
     found = charset_normalizer.from_bytes(sample).best()
     return found.encoding if found is not None else "cp1252"
+
+
+def _is_nearly_utf8(sample: bytes) -> bool:
+    """Whether it is UTF-8 but for a few bytes: what is not UTF-8 hardly ever holds its sequences."""
+    text = sample.decode("utf-8", "replace")
+    foreign = sum(character > "\x7f" for character in text)
+    return text.count("\ufffd") < _BROKEN_SHARE * foreign
 
 
 def _is_western(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ pymupdf.TOOLS.mupdf_display_warnings(False)
 # and shuffles columns; producers set text in reading order.
 _FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
 _TEXT_BLOCK = 0
+# FZ_ERROR_SYSTEM, which while reading text means that malloc refused.
+_SYSTEM_ERROR = "code=2:"
+_NO_MEMORY = re.compile(r"alloc \(.*\) failed")
 # Where readers look for the end mark (PDF 1.7, implementation note 18).
 _TAIL_BYTES = 1024
 
@@ -50,14 +54,16 @@ def _pages(document: pymupdf.Document, options: Options) -> Iterator[Page]:
     for number in range(1, document.page_count + 1):
         try:
             blocks = document[number - 1].get_text("blocks", flags=_FLAGS)
-        except pymupdf.mupdf.FzErrorSystem as error:
-            # MuPDF's only system error here: malloc refused.
-            raise MemoryError from error
-        except (pymupdf.mupdf.FzErrorBase, RuntimeError):
+        except (RuntimeError, pymupdf.mupdf.FzErrorBase) as error:
+            if _SYSTEM_ERROR in str(error):
+                raise MemoryError from error
             unreadable.append(number)
             options.note(unreadable_pages=unreadable)
             blocks = []
         yield Page(number, "\n\n".join(block[4].rstrip("\n") for block in blocks if block[6] == _TEXT_BLOCK))
+    # MuPDF goes on without what it had no memory for, and only mutters.
+    if _NO_MEMORY.search(pymupdf.TOOLS.mupdf_warnings()):
+        raise MemoryError
 
 
 def _has_end(path: Path) -> bool:

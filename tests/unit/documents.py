@@ -1,0 +1,154 @@
+"""Makers of documents, good and bad. Each returns the file's bytes, unless it says otherwise."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pymupdf
+
+_W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+# Enough of an ELF header for anyone to see a program.
+PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(200)
+_MIB = 1 << 20
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+def pdf(*pages: str, owner_password: str = "", user_password: str = "") -> bytes:
+    """A page for each text; an empty one makes a page without text. Chinese works."""
+    document = pymupdf.open()
+    for text in pages:
+        page = document.new_page()
+        if text:
+            page.insert_text((72, 72), text, fontname="china-s" if not text.isascii() else "helv")
+    locked = owner_password or user_password
+    encryption = pymupdf.PDF_ENCRYPT_AES_256 if locked else pymupdf.PDF_ENCRYPT_NONE
+    return bytes(document.tobytes(encryption=encryption, owner_pw=owner_password, user_pw=user_password))
+
+
+def damaged_but_complete_pdf() -> bytes:
+    """Its cross-reference table points nowhere, but all of it is there."""
+    data = pdf("All of it is here")
+    start = data.rindex(b"startxref")
+    return data[:start] + b"startxref\n7\n%%EOF\n"
+
+
+def picture_pdf() -> bytes:
+    """A page with a drawing and no text."""
+    document = pymupdf.open()
+    document.new_page().draw_circle((100, 100), 50)
+    return bytes(document.tobytes())
+
+
+def endless_pdf() -> bytes:
+    """A page that draws a form that draws a form …, ten each time, ten deep: ten thousand million pieces of text."""
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</XObject<</F 10 0 R>>>>>>",
+        4: _stream(b"/F Do\n" * 10),
+        5: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    }
+    deepest = 19
+    for number in range(10, deepest):
+        resources = b"/Resources<</XObject<</F %d 0 R>>>>" % (number + 1)
+        objects[number] = _stream(b"/F Do\n" * 10, b"/Type/XObject/Subtype/Form/BBox[0 0 600 800]" + resources)
+    text = b"/Type/XObject/Subtype/Form/BBox[0 0 600 800]/Resources<</Font<</T 5 0 R>>>>"
+    objects[deepest] = _stream(b"BT /T 1 Tf (x) Tj ET", text)
+    return raw_pdf(objects)
+
+
+def greedy_pdf(inflated_bytes: int) -> bytes:
+    """A page whose content is text without end, a thousandth the size while it is compressed."""
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</T 5 0 R>>>>>>",
+        4: _stream(
+            zlib.compress(b"BT /T 1 Tf " + b"(abcdefgh) Tj " * (inflated_bytes // 14) + b"ET"), b"/Filter/FlateDecode"
+        ),
+        5: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    }
+    return raw_pdf(objects)
+
+
+def raw_pdf(objects: Mapping[int, bytes]) -> bytes:
+    """A PDF of these objects, with a right cross-reference table."""
+    out = io.BytesIO(b"%PDF-1.7\n")
+    out.seek(0, io.SEEK_END)
+    offsets = {}
+    for number, body in objects.items():
+        offsets[number] = out.tell()
+        out.write(b"%d 0 obj\n%b\nendobj\n" % (number, body))
+    table = out.tell()
+    out.write(b"xref\n0 1\n0000000000 65535 f \n")
+    for number, offset in offsets.items():
+        out.write(b"%d 1\n%010d 00000 n \n" % (number, offset))
+    out.write(b"trailer\n<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF\n" % (max(objects) + 1, table))
+    return out.getvalue()
+
+
+def _stream(content: bytes, entries: bytes = b"") -> bytes:
+    return b"<<%b/Length %d>>\nstream\n%b\nendstream" % (entries, len(content), content)
+
+
+def docx(*paragraphs: str, body: str = "", note: str = "", members: Mapping[str, bytes] | None = None) -> bytes:
+    """A Word document of paragraphs, or of raw WordprocessingML, perhaps with a footnote."""
+    document = _part("document", f"<w:body>{body or ''.join(map(_paragraph, paragraphs))}</w:body>")
+    notes = {"word/footnotes.xml": _part("footnotes", _paragraph(note))} if note else {}
+    return archive({"[Content_Types].xml": b"<Types/>", "word/document.xml": document, **notes, **(members or {})})
+
+
+def _part(name: str, content: str) -> bytes:
+    return f'<?xml version="1.0" encoding="UTF-8"?><w:{name} xmlns:w="{_W}">{content}</w:{name}>'.encode()
+
+
+def _paragraph(text: str) -> str:
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def table(rows: Iterable[Iterable[str]]) -> str:
+    """WordprocessingML of a table."""
+
+    lines = ("".join(f"<w:tc>{_paragraph(cell)}</w:tc>" for cell in row) for row in rows)
+    return "<w:tbl>" + "".join(f"<w:tr>{line}</w:tr>" for line in lines) + "</w:tbl>"
+
+
+def archive(members: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return out.getvalue()
+
+
+def docx_bomb(inflated_bytes: int, declared_bytes: int | None = None) -> bytes:
+    """A document that unfolds to so many bytes of blanks, and is a thousandth of that; its directory may lie."""
+    squeeze = zlib.compressobj(wbits=-15)
+    # The same compressed mebibyte again and again: to compress two gigabytes takes half a minute.
+    piece = squeeze.compress(b" " * _MIB) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    data = piece * (inflated_bytes // _MIB) + squeeze.flush()
+    name, declared = b"word/document.xml", inflated_bytes if declared_bytes is None else declared_bytes
+    # From APPNOTE.TXT: version, flags, method, time, date, CRC, compressed, uncompressed, name's and extra's length.
+    entry = struct.pack("<5H3I2H", 20, 0, 8, 0, 0, 0, len(data), declared, len(name), 0)
+    local = b"PK\x03\x04" + entry + name + data
+    directory = b"PK\x01\x02" + struct.pack("<H", 20) + entry + struct.pack("<3H2I", 0, 0, 0, 0, 0) + name
+    end = b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 1, 1, len(directory), len(local), 0)
+    return local + directory + end
+
+
+def large_text(path: Path, size: int) -> None:
+    """Write `size` bytes or a little more of English and Chinese prose."""
+    prose = (
+        "The quick brown fox jumps over the lazy dog, number {}. It does so every day. 敏捷的棕色狐狸跳过了懒狗。"
+        "它每天都这样做。\n\n"
+    )
+    with path.open("w", encoding="utf-8") as file:
+        number = 0
+        while file.tell() < size:
+            file.writelines(prose.format(number + ahead) for ahead in range(1000))
+            number += 1000

@@ -1,0 +1,302 @@
+"""Documents through EXTRACT_TEXT as a worker does it: downloaded, read in the jail, streamed back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import Cancelled, Rejected
+from common.jail import Jail
+from common.records import Page, Pin, Source
+from common.settings import Settings
+from functions.extractors import DOCX, HTML, PDF, TEXT, Format, Options, docx, encodings, html, markdown, text
+from functions.extractors.records import RECORD_CHARACTERS, in_records
+from functions.ingest.extract import extract
+from tests.unit import documents
+from tests.unit.stand_ins import MemoryObjects, context
+
+_MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def jail() -> Iterator[Jail]:
+    jail = Jail()
+    yield jail
+    jail.close()
+
+
+class Reader:
+    """Extracts one document after the other with the same jail, as a worker does."""
+
+    def __init__(self, jail: Jail, work_dir: Path) -> None:
+        self._jail, self._work_dir = jail, work_dir
+        self.details: dict[str, Any] = {}
+
+    def pages(self, kind: Format, content: bytes | Path, **settings: Any) -> list[Page]:
+        name = f"document{kind.suffixes[0]}"
+        given = Settings(work_dir=self._work_dir, **settings)
+        ctx = context(name, objects=MemoryObjects(content), settings=given, jail=self._jail)
+        self.details = ctx.details
+        try:
+            return list(extract(ctx, Source(Pin("b", "k", "e", 1), name, kind.media_type)))
+        finally:
+            assert not list(self._work_dir.iterdir())
+
+    def refusal(self, kind: Format, content: bytes | Path, **settings: Any) -> Rejected:
+        """The refusal of this document; the next one goes through."""
+        with pytest.raises(Rejected) as caught:
+            self.pages(kind, content, **settings)
+        assert self.pages(TEXT, b"The next document") == [Page(1, "The next document")]
+        return caught.value
+
+
+@pytest.fixture
+def reader(jail: Jail, tmp_path: Path) -> Reader:
+    return Reader(jail, tmp_path)
+
+
+def test_a_pdf_comes_page_by_page(reader: Reader) -> None:
+    assert reader.pages(PDF, documents.pdf("First page", "", "第三页")) == [
+        Page(1, "First page"),
+        Page(2, ""),
+        Page(3, "第三页"),
+    ]
+    assert reader.details == {"media_type": "application/pdf", "pages": 3, "characters": 13}
+
+
+def test_a_pdf_with_an_owners_password_alone_opens(reader: Reader) -> None:
+    assert reader.pages(PDF, documents.pdf("Hello", owner_password="owner")) == [Page(1, "Hello")]
+
+
+def test_a_pdf_that_is_complete_but_had_to_be_repaired_says_so(reader: Reader) -> None:
+    assert reader.pages(PDF, documents.damaged_but_complete_pdf()) == [Page(1, "All of it is here")]
+    assert reader.details["repaired"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "code", "sentence"),
+    [
+        (PDF, documents.pdf("One", "Two")[:-200], "FILE_DAMAGED", "document.pdf is damaged or incomplete"),
+        (PDF, b"%PDF-1.7\n" + b"x" * 100, "FILE_DAMAGED", "damaged"),
+        (PDF, documents.pdf("Hello", user_password="user"), "PASSWORD_PROTECTED", "protected by a password"),
+        (PDF, documents.picture_pdf(), "NO_TEXT", "is a PDF without text: its page hold"),
+        (PDF, documents.pdf("", ""), "NO_TEXT", "its 2 pages hold"),
+        (DOCX, documents.docx("Hello")[:-30], "FILE_DAMAGED", "cannot be read as a Word document"),
+        (DOCX, documents.archive({"word/document.xml": b"<w:document"}), "FILE_DAMAGED", "damaged"),
+        (DOCX, documents.docx(), "NO_TEXT", "without text"),
+        (TEXT, b"Text at first\n" + bytes(range(256)) * 100, "BINARY_TEXT", "holds binary data"),
+        (TEXT, b" \n\t\n", "NO_TEXT", "without text"),
+        (HTML, b"<script>alert(1)</script>", "NO_TEXT", "without text"),
+    ],
+)
+def test_a_document_without_readable_text_is_refused_in_a_sentence(
+    reader: Reader, kind: Format, content: bytes, code: str, sentence: str
+) -> None:
+    refusal = reader.refusal(kind, content)
+    assert refusal.code == code
+    assert sentence in refusal.message
+
+
+def test_a_pdf_that_never_ends_runs_out_of_time(reader: Reader) -> None:
+    refusal = reader.refusal(PDF, documents.endless_pdf(), extract_seconds=0.8)
+    assert refusal.code == "EXTRACT_TIMEOUT"
+    refusal = reader.refusal(PDF, documents.endless_pdf(), extract_cpu_seconds=1)
+    assert refusal.code == "EXTRACT_CPU"
+
+
+def test_a_pdf_that_eats_memory_is_stopped_at_its_budget(reader: Reader) -> None:
+    refusal = reader.refusal(PDF, documents.greedy_pdf(64 * _MIB), extract_memory_bytes=48 * _MIB)
+    assert refusal.code == "EXTRACT_MEMORY"
+    assert "48 MiB" in refusal.message
+
+
+def test_a_docx_that_inflates_to_gigabytes_is_refused_before_it_does(reader: Reader) -> None:
+    refusal = reader.refusal(DOCX, documents.docx_bomb(2 << 30))
+    assert refusal.code == "INFLATES_TOO_LARGE"
+    assert "2,048 MiB" in refusal.message
+
+
+def test_a_docx_that_lies_about_its_size_is_damaged(reader: Reader) -> None:
+    assert reader.refusal(DOCX, documents.docx_bomb(64 * _MIB, declared_bytes=1000)).code == "FILE_DAMAGED"
+
+
+def test_text_that_would_fill_the_disk_is_stopped(reader: Reader) -> None:
+    assert reader.refusal(TEXT, b"word " * 100_000, extract_output_bytes=100_000).code == "EXTRACT_OUTPUT"
+
+
+def test_a_cancelled_task_stops_its_extraction(jail: Jail, tmp_path: Path) -> None:
+    def check() -> None:
+        # Not before the child runs.
+        if any(tmp_path.glob("*/pages")):
+            raise Cancelled
+
+    objects = MemoryObjects(documents.endless_pdf())
+    ctx = context("a.pdf", objects=objects, jail=jail, settings=Settings(work_dir=tmp_path))
+    ctx.on_check = check
+    with pytest.raises(Cancelled):
+        list(extract(ctx, Source(Pin("b", "k", "e", 1), "a.pdf", PDF.media_type)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_large_text_flows_through_a_small_child(jail: Jail, tmp_path: Path) -> None:
+    source, work_dir = tmp_path / "large.txt", tmp_path / "work"
+    work_dir.mkdir()
+    documents.large_text(source, 24 * _MIB)
+    # A file of 24 MiB, a limit of 16 MiB: what is held whole does not fit.
+    pages = Reader(jail, work_dir).pages(TEXT, source, extract_memory_bytes=16 * _MIB)
+    assert "\n".join(page.text for page in pages).rstrip("\n") == source.read_text("utf-8").rstrip("\n")
+    assert max(len(page.text) for page in pages) <= RECORD_CHARACTERS
+
+
+def _read(extractor: Any, content: bytes, tmp_path: Path, **options: Any) -> str:
+    path = tmp_path / "document"
+    path.write_bytes(content)
+    pages = list(extractor.extract(path, Options(name="document", max_inflated_bytes=_MIB, **options)))
+    assert {page.number for page in pages} == {1}
+    return "\n".join(page.text for page in pages).rstrip("\n")
+
+
+def test_docx_gives_paragraphs_tables_and_notes_and_nothing_twice(tmp_path: Path) -> None:
+    body = (
+        "<w:p><w:pPr><w:pStyle w:val='Heading1'/></w:pPr><w:r><w:t>标题</w:t></w:r></w:p>"
+        "<w:p><w:r><w:t>One</w:t><w:tab/><w:t>two</w:t><w:br/><w:t>three</w:t><w:delText>gone</w:delText></w:r></w:p>"
+        "<w:p/>"
+        + documents.table([["Name", "Age"], ["Ann &amp; Bob", "42"]])
+        + "<w:p><w:r><mc:AlternateContent xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'>"
+        "<mc:Choice><w:txbxContent><w:p><w:r><w:t>Boxed</w:t></w:r></w:p></w:txbxContent></mc:Choice>"
+        "<mc:Fallback><w:txbxContent><w:p><w:r><w:t>Boxed</w:t></w:r></w:p></w:txbxContent></mc:Fallback>"
+        "</mc:AlternateContent><w:t>After</w:t></w:r></w:p>"
+    )
+    assert _read(docx, documents.docx(body=body, note="A note"), tmp_path) == (
+        "标题\n\nOne\ttwo\nthree\n\nName\tAge\nAnn & Bob\t42\n\nBoxed\n\nAfter\n\nA note"
+    )
+
+
+def test_docx_reads_a_nested_table_into_its_cell(tmp_path: Path) -> None:
+    inner = documents.table([["a", "b"]])
+    body = f"<w:tbl><w:tr><w:tc>{inner}<w:p/></w:tc><w:tc><w:p><w:r><w:t>c</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
+    assert _read(docx, documents.docx(body=body), tmp_path) == "a b\tc"
+
+
+def test_docx_expands_no_entities(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    xml = (
+        f'<!DOCTYPE d [<!ENTITY x SYSTEM "{secret.as_uri()}"><!ENTITY y "yyyy">]>'
+        '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+        "<w:p><w:r><w:t>Hello</w:t><w:t>&x;&y;</w:t></w:r></w:p></w:document>"
+    )
+    found = _read(docx, documents.archive({"word/document.xml": xml.encode()}), tmp_path)
+    assert found == "Hello"
+
+
+def test_html_gives_what_a_reader_reads(tmp_path: Path) -> None:
+    page = """<!doctype html><html><head><title>The  title</title><style>p {}</style></head><body>
+    <nav>Home | About</nav><h1>Head &amp; line</h1><p>One <b>bold</b>
+    word.</p><div>Two<br>lines</div><ul><li>first<li>second</ul><script>alert("no")</script>
+    <table><tr><th>Name<th>Age<tr><td><p>Ann</p><td>42</table><pre>def f():
+    return 1</pre><footer>Imprint</footer><p hidden>unseen</p></body></html>"""
+    assert _read(html, page.encode(), tmp_path) == (
+        "The title\n\nHead & line\n\nOne bold word.\n\nTwo\nlines\n\nfirst\n\nsecond\n\nName\tAge\n\nAnn\t42\n\n"
+        "def f():\n   return 1"
+    )
+
+
+def test_html_in_its_declared_encoding(tmp_path: Path) -> None:
+    page = "<meta http-equiv=Content-Type content='text/html; charset=gb2312'><p>镕基，简体"
+    assert _read(html, page.encode("gb18030"), tmp_path) == "镕基，简体"
+
+
+def test_html_nested_deeper_than_pythons_stack(tmp_path: Path) -> None:
+    assert _read(html, b"<div>" * 10_000 + b"deep", tmp_path) == "deep"
+
+
+def test_markdown_loses_its_marks_and_keeps_its_lines(tmp_path: Path) -> None:
+    source = (
+        "# Head *line*\n\nSome `code`, a [link](http://example.org) and\n![a picture](x.png).\n\n"
+        "- one\n- two\n  - three\n\n"
+        "| Name | Age |\n|---|---|\n| Ann | 42 |\n\n```python\nx = 1\n```\n\n> 引用 <b>bold</b>\n"
+    )
+    assert _read(markdown, source.encode(), tmp_path) == (
+        "Head line\n\nSome code, a link and\na picture.\n\none\ntwo\nthree\n\nName\tAge\nAnn\t42\n\nx = 1\n\n引用 bold"
+    )
+
+
+SIMPLIFIED = [
+    "人工智能正在改变世界。",
+    "合同编号：2024-001，甲方：北京科技有限公司",
+    "你好，世界",
+    "会议记录",
+    "今天天气很好。",
+]
+TRADITIONAL = [
+    "人工智慧正在改變世界。",
+    "合約編號：2024-001，甲方：臺北科技有限公司",
+    "你好，世界",
+    "會議記錄",
+    "今天天氣很好。",
+]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sentence"),
+    [
+        *(("gb18030", sentence) for sentence in SIMPLIFIED),
+        *(("big5", sentence) for sentence in TRADITIONAL),
+        *(("utf-8", sentence) for sentence in (*SIMPLIFIED, *TRADITIONAL)),
+        ("utf-8-sig", "你好"),
+        ("utf-16", "你好"),
+        ("utf-32", "你好"),
+        ("utf-16-le", "Hello, wörld"),
+        ("utf-16-be", "Hello, wörld"),
+        ("gb18030", "A long English sentence in which one word is Chinese: 中国. And so it goes on."),
+        ("shift_jis", "これはテストです。"),
+        ("euc_jp", "これはテストです。"),
+        ("euc_kr", "이것은 시험 문서입니다."),
+        ("cp1252", "Café à la crème, garçon"),
+        ("cp1252", "Die Größe der Straße über München ist “schön”"),
+        ("cp1251", "Привет, мир! Это проверка кодировки текста."),
+        ("ascii", "Plain"),
+    ],
+)
+def test_a_short_text_comes_out_right_in_whatever_encoding(encoding: str, sentence: str, tmp_path: Path) -> None:
+    assert _read(text, sentence.encode(encoding), tmp_path) == sentence
+
+
+def test_a_character_across_two_reads_is_one_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_READ_BYTES", 7)
+    for encoding in ("utf-8", "gb18030", "utf-16"):
+        assert _read(text, ("今天天气很好\r\n" * 5).encode(encoding), tmp_path) == "\n".join(["今天天气很好"] * 5)
+
+
+def test_a_long_ascii_beginning_does_not_hide_the_encoding(tmp_path: Path) -> None:
+    content = "x" * 300_000 + "\n今天天气很好，我们去公园散步吧。"
+    assert _read(text, content.encode("gb18030"), tmp_path).replace("\n", "") == content.replace("\n", "")
+
+
+def test_one_stray_byte_does_not_turn_utf_8_into_something_else(tmp_path: Path) -> None:
+    content = "今天天气很好，我们去公园散步吧。\n".encode() * 200
+    assert _read(text, content + b"\xff" + content, tmp_path).count("今天天气很好") == 400
+
+
+def test_encodings_are_told_apart_without_reading_on(tmp_path: Path) -> None:
+    blocks = iter([b"plain ", "会议记录".encode("gb18030"), b"never", b"read"])
+    assert encodings.detect(blocks) == "gb18030"
+    assert list(blocks) == [b"read"]
+
+
+def test_records_are_bounded_and_end_at_paragraphs() -> None:
+    paragraph = "x" * 999 + "\n\n"
+    records = list(in_records([paragraph * 200], number=7))
+    assert {record.number for record in records} == {7}
+    assert "".join(record.text + "\n" for record in records) == paragraph * 200 + "\n"
+    assert all(len(record.text) <= RECORD_CHARACTERS for record in records)
+    assert all(record.text.endswith("x\n") for record in records[:-1])
+
+
+def test_a_text_without_any_place_to_cut_is_cut_anyway() -> None:
+    records = list(in_records(["字" * 120_000]))
+    assert [len(record.text) for record in records] == [50_000, 50_000, 20_000]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import Rejected
+from common.records import Source
+from common.settings import Settings
+from functions.extractors import DOCX, HTML, MARKDOWN, PDF, TEXT, Format
+from functions.ingest.validate import validate
+from tests.unit import documents
+from tests.unit.stand_ins import MemoryObjects, context
+
+
+def _validate(name: str, content: bytes | None, **settings: Any) -> Source:
+    return validate(context(name, objects=MemoryObjects(content), settings=Settings(**settings)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("report.pdf", documents.pdf("Hello"), PDF),
+        ("report.PDF", b"rubbish\n" + documents.pdf("Hello"), PDF),
+        ("report.txt", documents.pdf("Hello"), PDF),
+        ("no suffix", documents.docx("Hello"), DOCX),
+        ("large.docx", documents.docx("x", members={"media/" + "x" * 60: bytes(range(256)) * 999}), DOCX),
+        ("page.html", b"<p>Hello", HTML),
+        ("page", b"\xef\xbb\xbf \n<!DOCTYPE html><p>Hello", HTML),
+        ("page", b"<?xml version='1.0'?><html xmlns='x'><body/></html>", HTML),
+        ("notes.md", b"# Hello", MARKDOWN),
+        ("notes.txt", b"<html> is a tag", TEXT),
+        ("notes.txt", "你好，世界".encode("gb18030"), TEXT),
+        ("notes.txt", "你好，世界".encode("utf-16"), TEXT),
+        ("notes.txt", "Hello, world".encode("utf-16-le"), TEXT),
+        ("notes", "你好，世界".encode("big5"), TEXT),
+        ("MZ.txt", b"MZ is how Windows programs begin", TEXT),
+        ("a+b 中文 ../x.log", b"A line\x1b[0m of a log", TEXT),
+    ],
+)
+def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Format) -> None:
+    source = _validate(name, content)
+    assert source.media_type == kind.media_type
+    assert source.name == name
+    assert source.pin.size == len(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "sentence"),
+    [
+        ("empty.txt", b"", "EMPTY_FILE", "empty.txt is empty"),
+        ("report.pdf", documents.PROGRAM, "UNSUPPORTED_TYPE", r"report.pdf is a Linux program \(ELF\), not a PDF"),
+        ("report.pdf", documents.PICTURE, "UNSUPPORTED_TYPE", "Portable Network Graphics.*not a PDF"),
+        ("report.pdf", b"<html>Not found</html>", "UNSUPPORTED_TYPE", "report.pdf is a text, not a PDF"),
+        ("report.docx", documents.archive({"a": b"b"}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word document"),
+        ("talk.pptx", documents.archive({"ppt/slides.xml": b""}), "UNSUPPORTED_TYPE", "a PowerPoint presentation"),
+        ("picture.png", documents.PICTURE, "UNSUPPORTED_TYPE", "What can be read: PDF, .*DOCX.*, HTML, Markdown"),
+        ("setup.txt", b"MZ\x90\x00" + bytes(60), "UNSUPPORTED_TYPE", "a Windows program"),
+        ("notes.txt", bytes(range(256)) * 10, "BINARY_TEXT", "notes.txt is named as a text but holds binary data"),
+        ("data.bin", bytes(range(256)) * 10, "UNSUPPORTED_TYPE", "nobody here knows"),
+        ("old.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "UNSUPPORTED_TYPE", "an old Office file"),
+        ("locked.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "PASSWORD_PROTECTED", "without a password"),
+        ("gone.txt", None, "OBJECT_GONE", "no longer there"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_sentence(name: str, content: bytes, code: str, sentence: str) -> None:
+    with pytest.raises(Rejected, match=sentence) as caught:
+        _validate(name, content)
+    assert caught.value.code == code
+
+
+def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
+    assert _validate("a.txt", b"x" * 100, max_document_bytes=100)
+    with pytest.raises(Rejected, match="documents may have") as caught:
+        _validate("a.txt", b"x" * 101, max_document_bytes=100)
+    assert caught.value.code == "FILE_TOO_LARGE"
+
+
+def test_the_details_tell_type_and_size() -> None:
+    ctx = context("a.txt", objects=MemoryObjects(b"Hello"))
+    validate(ctx)
+    assert ctx.details == {"media_type": "text/plain", "bytes": 5}
