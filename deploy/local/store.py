@@ -51,6 +51,7 @@ class Store(Server):
             "--no-agent",
             "--metrics=127.0.0.1:0",
             f"--cache-dir={self.directory}/cache",
+            "--cache-size=0",  # what it would keep a copy of lies on the same disk
             f"--log={self.directory}/gateway.log",
             self._meta,
             f"127.0.0.1:{self.port}",

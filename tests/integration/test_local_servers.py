@@ -102,6 +102,7 @@ def _read_everywhere(environment: Mapping[str, str]) -> list[Any]:
     with closing(pika.BlockingConnection(pika.URLParameters(environment["BRIGADE_AMQP_URL"]))) as amqp:
         message = amqp.channel().basic_get("kept")[2]
     with closing(MilvusClient(environment["BRIGADE_MILVUS_URI"])) as milvus:
+        milvus.load_collection("kept")  # a restarted Milvus Lite has released it
         found = milvus.query("kept", ids=[1], output_fields=["id"])
     return [row, content, message, [dict(hit) for hit in found]]
 
