@@ -8,6 +8,10 @@ engine/collection.py and storage/wal.py):
   is no longer read, or in a log that is deleted. Two flushes at once fail with "current_seq is monotonic".
 - A read that overlaps a flush can miss the rows being flushed, for that one answer.
 So every write and flush, and the reads that must be exact, hold one lock that all processes share. Searches do not.
+
+One thing no client can guard: the first two requests after a start of Milvus Lite, be they reads, may each open the
+collection, and what is written through one of the two is lost. Who starts the server lets nobody in before it has
+opened its collections.
 """
 
 from __future__ import annotations
