@@ -44,12 +44,12 @@ def complain(message: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people. Columns of numbers stand to the right."""
+    """A table for people. Columns of numbers stand to the right; only the last column may be broken into lines."""
     rows = [list(row) for row in rows]
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for at, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[at], int | float | None) for row in rows)
-        shown.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        shown.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=at < len(columns) - 1)
     for row in rows:
         shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(shown)

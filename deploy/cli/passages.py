@@ -13,7 +13,9 @@ from deploy.client import Hit
 
 _EXCERPT_CHARACTERS = 240
 # Words of other scripts whole; Chinese, Japanese and Korean, which have no spaces, as pairs of characters.
-_WORD = re.compile(r"[^\W\u2e80-\u9fff\uac00-\ud7af]{3,}")
+_WORD = re.compile(r"[^\W\u2e80-\u9fff\uac00-\ud7af]{4,}")
+# A line break in Chinese is no space.
+_CJK_BREAK = re.compile(r"(?<=[\u2e80-\u9fff\uff00-\uffef])\s+(?=[\u2e80-\u9fff\uff00-\uffef])")
 _CJK_RUN = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]{2,}")
 
 
@@ -29,14 +31,9 @@ def show(console: Console, query: str, hits: Sequence[Hit]) -> None:
 
 
 def excerpt(text: str, wanted: re.Pattern[str] | None, width: int = _EXCERPT_CHARACTERS) -> Text:
-    """The `width` characters of the text that hold most matches, on one line, its matches highlighted."""
-    text = " ".join(text.split())
-    matches = [match.start() for match in wanted.finditer(text)] if wanted else []
-    start = max(matches, key=lambda at: (sum(at <= other < at + width for other in matches), -at), default=0)
-    # A little of what stands before the first match, and then from the beginning of a word.
-    start = max(0, min(start - width // 4, len(text) - width))
-    if start and " " in text[start : start + 20]:
-        start = text.index(" ", start) + 1
+    """The `width` characters of the text that hold most of what is wanted, on one line, with that highlighted."""
+    text = " ".join(_CJK_BREAK.sub("", text).split())
+    start = _best_start(text, wanted, width) if wanted else 0
     shown = text[start : start + width]
     result = Text.assemble(("… ", "dim") if start else "", shown, (" …", "dim") if start + width < len(text) else "")
     if wanted:
@@ -44,7 +41,20 @@ def excerpt(text: str, wanted: re.Pattern[str] | None, width: int = _EXCERPT_CHA
     return result
 
 
+def _best_start(text: str, wanted: re.Pattern[str], width: int) -> int:
+    """Where the window begins that holds most different matches: a little before its first, at a word's beginning."""
+    matches = [(match.start(), match[0].lower()) for match in wanted.finditer(text)]
+
+    def worth(start: int) -> tuple[int, int]:
+        return len({word for at, word in matches if start <= at < start + width}), -start
+
+    first = max((at for at, _ in matches), key=worth, default=0)
+    start = max(0, min(first - width // 4, len(text) - width))
+    return text.index(" ", start) + 1 if start and " " in text[start : start + 20] else start
+
+
 def pattern(query: str) -> re.Pattern[str] | None:
+    """What to look for in a passage: the question's longer words, and its pairs of Chinese characters."""
     words = {rf"\b{re.escape(word)}\b" for word in _WORD.findall(query)}
     pairs = {run[at : at + 2] for run in _CJK_RUN.findall(query) for at in range(len(run) - 1)}
     terms = sorted(words | pairs)

@@ -14,6 +14,8 @@ from rich.text import Text
 from deploy.client import TERMINAL, Step, Task
 
 _NAME_CHARACTERS = 36
+# Longer details, as checksums, are for programs.
+_DETAIL_CHARACTERS = 24
 
 
 class _Amount(ProgressColumn):
@@ -72,7 +74,7 @@ def current(task: Task) -> str:
 
 
 def _is_short(value: object) -> bool:
-    return isinstance(value, str | int | float) and len(str(value)) <= _NAME_CHARACTERS
+    return isinstance(value, str | int | float) and len(str(value)) <= _DETAIL_CHARACTERS
 
 
 class TaskView:

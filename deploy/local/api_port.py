@@ -33,8 +33,19 @@ def choose(given: Mapping[str, str], remembered: Mapping[str, str]) -> int:
 
 
 def hold(port: int) -> socket.socket:
-    """Keep the port from others, as from a second checkout that starts at this moment, until this is closed."""
-    return socket.create_server(("127.0.0.1", port))
+    """Keep the port from others, as from a second checkout that starts at this moment, until this is closed.
+
+    It does not listen: the store knocks at its webhook when it starts, and takes a refusal for "later", but silence
+    for an error that disables the webhook.
+    """
+    held = socket.socket()
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        # The last run's ended connections. With this option another could take the port too, but it has one of its own.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", port))
+    return held
 
 
 def _becomes_free(port: int) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-import deploy
 from common.errors import ConfigurationError
 
 _NAME = "local.env"
@@ -17,7 +16,7 @@ _NAME = "local.env"
 def directory() -> Path:
     """Where this checkout keeps everything that runs: BRIGADE_VAR_DIR, else `var` in the project's root."""
     named = os.environ.get("BRIGADE_VAR_DIR")
-    root = Path(deploy.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return Path(named).resolve() if named else (root if (root / "pyproject.toml").exists() else Path.cwd()) / "var"
 
 

@@ -54,3 +54,9 @@ def test_a_held_port_is_free_for_nobody_else() -> None:
     with api_port.hold(port):
         assert not is_free(port)
     assert is_free(port)
+
+
+def test_a_held_port_refuses_connections_at_once() -> None:
+    port = free_port()
+    with api_port.hold(port), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)

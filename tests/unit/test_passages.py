@@ -28,11 +28,20 @@ def test_a_short_passage_is_shown_whole() -> None:
 
 
 def test_whole_words_are_highlighted_and_short_ones_are_not() -> None:
-    assert highlighted("is the bucket full", "The bucket, not buckets, is FULL") == ["The", "bucket", "FULL"]
+    assert highlighted("is the bucket full", "The bucket, not buckets, is FULL") == ["bucket", "FULL"]
 
 
 def test_chinese_is_highlighted_by_pairs_as_it_has_no_spaces() -> None:
     assert "".join(highlighted("救火队伍叫什么？", "专门的救火队伍。")) == "救火队伍"
+
+
+def test_the_part_with_most_different_words_wins_over_one_that_repeats_a_word() -> None:
+    text = "bucket bucket bucket. " + "nothing of interest. " * 30 + "A leather bucket by the door."
+    assert "A leather bucket by the door." in excerpt(text, pattern("leather bucket door")).plain
+
+
+def test_line_breaks_within_chinese_leave_no_space() -> None:
+    assert excerpt("一旦起火便立即出\n动。\nA word\nmore", None).plain == "一旦起火便立即出动。 A word more"
 
 
 def test_a_question_of_punctuation_highlights_nothing() -> None:
