@@ -80,8 +80,6 @@ class Worker:
         """Load what the first document would otherwise wait for."""
         if topology.step_queue("VECTORIZE") in self._queues:
             self._services.embedder.embed_query("warm up")
-        if topology.step_queue("EXTRACT_TEXT") in self._queues:
-            self._services.jail.start()
 
     def _end(self, workers: Sequence[threading.Thread]) -> None:
         """Let runs end at their next check; what is not begun or not done goes back to the queues."""

@@ -13,12 +13,14 @@ from common.http import Call, Reply
 # Hits of versions that no longer show are dropped after the search; this many more are asked for in their place.
 _SPARE_HITS = 20
 
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
 
 class SearchRequest(msgspec.Struct):
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
     top_k: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     mode: Literal["hybrid", "dense", "keyword"] = "hybrid"
-    document_ids: Annotated[list[str], msgspec.Meta(max_length=100)] | None = None
+    document_ids: Annotated[list[_Id], msgspec.Meta(max_length=100)] | None = None
 
 
 def search(call: Call) -> Reply:

@@ -14,6 +14,7 @@ from common.settings import Settings
 from deploy.local.servers import LocalServers, NotInstalledError
 from deploy.local.state import free_port
 from deploy.migrate import migrate
+from tests.integration.system import System
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,19 @@ def settings(servers: LocalServers, database_url: str, monkeypatch: pytest.Monke
     settings = Settings()
     ObjectStore(settings).admin.create_bucket(Bucket=own)
     return settings
+
+
+@pytest.fixture(scope="session")
+def system(servers: LocalServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The system's API and scheduler as processes. Workers come with `worker`, or of the test's own making."""
+    system = System(servers, tmp_path_factory.mktemp("system"))
+    with system.running():
+        yield system
+    system.close()
+
+
+@pytest.fixture(scope="module")
+def worker(system: System) -> Iterator[System]:
+    """The system with a worker."""
+    with system.worker():
+        yield system
