@@ -15,11 +15,13 @@ _END = re.compile(
 _ABBREVIATIONS = frozenset(
     (
         *("mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "inc", "ltd", "co", "corp", "dept", "al", "ed", "eds"),
-        *("fig", "figs", "no", "nos", "nr", "vol", "vols", "ch", "sec", "eq", "ref", "refs", "p", "pp", "abb"),
+        *("fig", "figs", "nr", "vol", "vols", "ch", "sec", "eq", "ref", "refs", "abb"),
         *("jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
         *("vs", "cf", "viz", "ca", "approx", "e.g", "i.e", "z.b", "d.h", "bzw", "usw", "bspw"),
     )
 )
+# After these it ends nothing before a number: “No. 5”, but “No. Never.”
+_BEFORE_NUMBERS = frozenset(("no", "nos", "art", "p", "pp"))
 _LAST_WORD = re.compile(r"[^\W\d_][\w.]*$")
 _LONGEST_ABBREVIATION = 8
 
@@ -41,6 +43,10 @@ def _is_end(text: str, found: re.Match[str]) -> bool:
     following = text[found.end() : found.end() + 1]
     if following.islower() or (found["western"][:2] == ".." and not following.isupper()):
         return False
-    word = _LAST_WORD.search(text, max(0, found.start() - _LONGEST_ABBREVIATION), found.start())
+    last = _LAST_WORD.search(text, max(0, found.start() - _LONGEST_ABBREVIATION), found.start())
+    if last is None:
+        return True
+    word = last[0].lower()
     # A single capital is an initial: J. Smith.
-    return word is None or not (word[0].lower() in _ABBREVIATIONS or (len(word[0]) == 1 and word[0].isupper()))
+    initial = len(word) == 1 and last[0].isupper()
+    return not (initial or word in _ABBREVIATIONS or (word in _BEFORE_NUMBERS and following.isdigit()))

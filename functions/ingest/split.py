@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from common.context import Context
 from common.embedding import Tokens
@@ -14,6 +15,9 @@ from functions.ingest import sentences
 # A sentence that a page's end leaves open is held until it ends, but no longer than this: far more characters than
 # any chunk has.
 _OPEN_CHARACTERS = 10_000
+# By how much a text alone may have more tokens than within a longer one: the mark of its beginning, and words that
+# are cut at its ends. Where that could matter, the text alone is counted.
+_EDGE_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
     """
     settings, tokens = ctx.services.settings, ctx.services.tokens
     limit = min(settings.chunk_tokens, tokens.max_tokens)
-    packer = _Packer(limit, settings.chunk_overlap_tokens)
+    packer = _Packer(tokens, limit, settings.chunk_overlap_tokens)
     for paragraph in _paragraphs(pages, tokens, limit):
         ctx.check_cancelled()
         yield from packer.add(paragraph)
@@ -45,20 +49,21 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
 
 def _paragraphs(pages: Iterable[Page], tokens: Tokens, limit: int) -> Iterator[list[_Sentence]]:
     """The text in consecutive sentences, grouped as far as a paragraph lies in one page."""
-    opened, opened_page, offset = "", 1, 0
+    opened, offset = "", 0
+    # Where the pages begin that `opened` is of, and their numbers.
+    marks: list[tuple[int, int]] = []
     for page in pages:
+        marks.append((offset + len(opened), page.number))
         text = opened + page.text + "\n"
-        if not opened.strip():
-            opened_page = page.number
         cuts = _cuts(text, len(opened), goes_on=not page.text.endswith("\n"))
+        done = cuts[-1] if cuts else 0
         if cuts:
-            finished = _Stretch(text[: cuts[-1]], offset, tokens, limit)
-            yield from finished.paragraphs(cuts, len(opened), opened_page, page.number)
-            opened, opened_page, offset = text[cuts[-1] :], page.number, offset + cuts[-1]
-        else:
-            opened = text
+            yield from _Stretch(text[:done], offset, marks, tokens, limit).paragraphs(cuts)
+            # What is left open is of this page.
+            marks = marks[-1:]
+        opened, offset = text[done:], offset + done
     if opened.strip():
-        yield from _Stretch(opened, offset, tokens, limit).paragraphs([len(opened)], 0, opened_page, opened_page)
+        yield from _Stretch(opened, offset, marks, tokens, limit).paragraphs([len(opened)])
 
 
 def _cuts(text: str, searched: int, *, goes_on: bool) -> list[int]:
@@ -81,75 +86,89 @@ def _cuts(text: str, searched: int, *, goes_on: bool) -> list[int]:
 class _Stretch:
     """A stretch of complete sentences, tokenized once."""
 
-    def __init__(self, text: str, offset: int, tokens: Tokens, limit: int) -> None:
-        self._text, self._offset, self._limit = text, offset, limit
+    def __init__(self, text: str, offset: int, marks: list[tuple[int, int]], tokens: Tokens, limit: int) -> None:
+        self._text, self._offset, self._marks, self._tokens, self._limit = text, offset, marks, tokens, limit
         self._token_starts = [start for start, _ in tokens.spans(text)]
 
-    def paragraphs(self, cuts: list[int], boundary: int, before: int, after: int) -> Iterator[list[_Sentence]]:
-        """The sentences that end at `cuts`; they are on page `before` if they begin before `boundary`, else `after`."""
+    def paragraphs(self, cuts: list[int]) -> Iterator[list[_Sentence]]:
+        """The sentences that end at `cuts`."""
         paragraph: list[_Sentence] = []
         start = 0
         for end in cuts:
-            text = self._text[start:end]
-            blank = len(text) - len(text.lstrip())
-            page = before if start + blank < boundary else after
-            paragraph += self._fitting(start, end, page)
-            if text.count("\n", len(text.rstrip())) > 1:
+            paragraph += self._fitting(start, end)
+            if "\n\n" in self._text[end - 2 : end]:
                 yield paragraph
                 paragraph = []
             start = end
         if paragraph:
             yield paragraph
 
-    def _fitting(self, start: int, end: int, page: int) -> Iterator[_Sentence]:
+    def _fitting(self, start: int, end: int) -> Iterator[_Sentence]:
         """The sentence, in pieces cut between tokens if it is longer than the limit."""
         first, last = bisect_left(self._token_starts, start), bisect_left(self._token_starts, end)
-        while last - first > self._limit:
-            following = self._cut(first)
+        while not self._fits(start, end, last - first):
+            following = self._cut(start, first)
             cut = self._token_starts[following]
-            yield self._piece(start, cut, page, following - first)
+            yield self._piece(start, cut, following - first)
             first, start = following, cut
-        yield self._piece(start, end, page, last - first)
+        yield self._piece(start, end, last - first)
 
-    def _cut(self, first: int) -> int:
-        """The token that begins the next piece: the last within the limit that begins a character of its own."""
+    def _fits(self, start: int, end: int, tokens: int) -> bool:
+        if tokens <= self._limit - _EDGE_TOKENS:
+            return True
+        return tokens <= self._limit and self._tokens.count(self._text[start:end].strip()) <= self._limit
+
+    def _cut(self, start: int, first: int) -> int:
+        """The token that begins the next piece: the last that may, and that begins a character of its own."""
         starts = self._token_starts
-        following = bisect_left(starts, starts[first + self._limit], first)
+        for following in range(min(first + self._limit, len(starts) - 1), first, -1):
+            own = starts[following] > starts[following - 1]
+            if own and self._fits(start, starts[following], following - first):
+                return following
         # One character of more tokens than fit cannot be cut.
-        return following if following > first else bisect_left(starts, starts[first] + 1)
+        return bisect_left(starts, starts[first] + 1, hi=len(starts) - 1)
 
-    def _piece(self, start: int, end: int, page: int, tokens: int) -> _Sentence:
-        return _Sentence(self._offset + start, page, self._text[start:end], tokens)
+    def _piece(self, start: int, end: int, tokens: int) -> _Sentence:
+        text = self._text[start:end]
+        seen_from = self._offset + start + len(text) - len(text.lstrip())
+        number = self._marks[bisect_right(self._marks, seen_from, key=itemgetter(0)) - 1][1]
+        return _Sentence(self._offset + start, number, text, tokens)
 
 
 class _Packer:
     """Sentences to chunks. A chunk ends with a paragraph rather than in the next, if it is half full by then."""
 
-    def __init__(self, limit: int, overlap: int) -> None:
+    def __init__(self, tokens: Tokens, limit: int, overlap: int) -> None:
         self.number = 0
-        self._limit, self._overlap = limit, overlap
+        self._tokens, self._limit, self._overlap = tokens, limit, overlap
         self._held: list[_Sentence] = []
-        self._tokens = self._fresh = 0
+        self._size = self._fresh = 0
 
     def add(self, paragraph: list[_Sentence]) -> Iterator[Chunk]:
         whole = sum(sentence.tokens for sentence in paragraph)
-        if self._tokens + whole > self._limit and self._tokens >= self._limit / 2:
+        if self._size + whole > self._limit and self._size >= self._limit / 2:
             yield from self.emit()
         for sentence in paragraph:
-            if self._tokens + sentence.tokens > self._limit:
+            if not self._takes(sentence):
                 yield from self.emit()
                 # What is repeated gives way to what is new.
-                while self._held and self._tokens + sentence.tokens > self._limit:
-                    self._tokens -= self._held.pop(0).tokens
+                while not self._takes(sentence):
+                    self._size -= self._held.pop(0).tokens
             self._held.append(sentence)
-            self._tokens += sentence.tokens
+            self._size += sentence.tokens
             self._fresh += 1
+
+    def _takes(self, sentence: _Sentence) -> bool:
+        size = self._size + sentence.tokens
+        if not self._held or size <= self._limit - _EDGE_TOKENS:
+            return True
+        return size <= self._limit and self._tokens.count(_text([*self._held, sentence]).strip()) <= self._limit
 
     def emit(self) -> Iterator[Chunk]:
         """The chunk held, if there is anything new in it; its last sentences stay as the next one's beginning."""
         if not self._fresh:
             return
-        text = "".join(sentence.text for sentence in self._held)
+        text = _text(self._held)
         blank = len(text) - len(text.lstrip())
         start, text = self._held[0].start + blank, text.strip()
         yield Chunk(self.number, self._held[0].page, start, start + len(text), text)
@@ -162,4 +181,8 @@ class _Packer:
                 break
             repeated.insert(0, sentence)
         self._held, self._fresh = repeated, 0
-        self._tokens = sum(sentence.tokens for sentence in repeated)
+        self._size = sum(sentence.tokens for sentence in repeated)
+
+
+def _text(consecutive: Iterable[_Sentence]) -> str:
+    return "".join(sentence.text for sentence in consecutive)
