@@ -1,0 +1,17 @@
+"""Two long real PDFs: is everything else small beside the model?"""
+
+from __future__ import annotations
+
+from tests.bench.corpus import Corpus
+from tests.bench.report import Outcome
+from tests.bench.system import System
+from tests.bench.throughput import Say, compare
+
+_ROUNDS = 2
+_RATIO = 0.85
+_WORKER_MB = 700
+
+
+def measure(system: System, corpus: Corpus, say: Say) -> Outcome:
+    documents = [path.read_bytes() for path in corpus.long_pdfs]
+    return compare(system, "long PDFs", documents, rounds=_ROUNDS, at_least=_RATIO, worker_mb=_WORKER_MB, say=say)
