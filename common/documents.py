@@ -271,9 +271,12 @@ def _update_version(connection: Connection, event: ObjectCreated, latest: Row[An
     )
 
 
-def knowledge_base_exists(connection: Connection, knowledge_base_id: str) -> bool:
-    found = connection.execute(text("SELECT 1 FROM knowledge_bases WHERE id = :id"), {"id": knowledge_base_id})
-    return found.one_or_none() is not None
+def find_knowledge_base(connection: Connection, name: str) -> str | None:
+    """The id of the knowledge base with this id, or else this name."""
+    return connection.execute(
+        text("SELECT id FROM knowledge_bases WHERE id = :name OR name = :name ORDER BY id = :name DESC LIMIT 1"),
+        {"name": name},
+    ).scalar_one_or_none()
 
 
 def knowledge_bases(connection: Connection) -> list[str]:

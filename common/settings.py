@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(256, ge=16, le=2048, description="Largest chunk, in the model's tokens")
     chunk_overlap_tokens: int = Field(32, ge=0, description="How much of a chunk's end its successor repeats")
     collection: str = Field("chunks", description="The Milvus collection")
-    index_flush_rows: int = Field(1000, gt=0, description="Milvus Lite: flush after this many rows")
-    index_flush_seconds: float = Field(5, gt=0, description="Milvus Lite: flush rows that are older than this")
+    index_flush_rows: int = Field(500, gt=0, description="Milvus Lite: flush after this many rows")
+    index_flush_seconds: float = Field(2, gt=0, description="Milvus Lite: flush rows that are older than this")
 
     # Running
     log_format: str = Field("console", pattern="^(console|json)$", description="console or json")

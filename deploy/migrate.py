@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from sqlalchemy import create_engine, text
 
 from common import security
-from common.errors import ConfigurationError
 from common.embedding import Manifest
+from common.errors import ConfigurationError
 from common.objects import ObjectStore, translated_boto
 from common.services import Services
 from common.settings import Settings

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
+from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
 from common.errors import ConfigurationError
@@ -55,8 +56,21 @@ def _side(hint: Any) -> Side:
     return Side(hint)
 
 
+def _unique(kind: str, named: set[tuple[str, Callable[..., Any] | None]]) -> None:
+    names = sorted(name for name, _ in named)
+    for name, following in pairwise(names):
+        if name == following:
+            raise ConfigurationError(f"The {kind} {name} is two different functions in the table.")
+
+
 def check(pipelines: Mapping[str, Pipeline]) -> None:
-    """Every function gets what the step before it makes; else `ConfigurationError` naming the two."""
+    """Every function gets what the step before it makes; else `ConfigurationError` naming the two.
+
+    A step's name is its queue's, so it means one function everywhere; a function's name is what people call it by.
+    """
+    steps = [step for pipeline in pipelines.values() for step in pipeline.steps if step.function]
+    _unique("step", {(step.name, step.function) for step in steps})
+    _unique("function", {(step.function.__name__, step.function) for step in steps if step.function})
     for pipeline in pipelines.values():
         names = [step.name for step in pipeline.steps]
         if len(set(names)) < len(names):

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from functions.ingest.extract import extract
-from functions.ingest.preprocess import preprocess
-from functions.ingest.split import split
-from functions.ingest.validate import validate
-
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.pipelines import Pipeline, Step
+from functions.ingest.extract import extract
+from functions.ingest.preprocess import preprocess
 from functions.ingest.remove import remove
+from functions.ingest.split import split
 from functions.ingest.store import store
+from functions.ingest.validate import validate
 from functions.ingest.vectorize import vectorize
 
 
@@ -45,6 +44,8 @@ DOCUMENT_UPLOAD = Pipeline(
 DOCUMENT_DELETE = Pipeline("DOCUMENT_DELETE", (Step("REMOVE", remove, weight=100, timeout_seconds=300),))
 
 PIPELINES = {pipeline.name: pipeline for pipeline in (DOCUMENT_UPLOAD, DOCUMENT_DELETE)}
+
+FUNCTIONS = {step.function.__name__: step.function for p in PIPELINES.values() for step in p.steps if step.function}
 
 ROUTES = (
     Route(ObjectCreated, "incoming/", DOCUMENT_UPLOAD),

@@ -120,7 +120,7 @@ class Index:
     def search(
         self,
         query: str,
-        vector: NDArray[np.float32],
+        vector: NDArray[np.float32] | None,
         *,
         top_k: int,
         mode: Mode = "hybrid",
@@ -129,7 +129,7 @@ class Index:
     ) -> list[Hit]:
         """The best `top_k` passages of these knowledge bases (of these documents only, if given), best first.
 
-        `vector`: the query's embedding, shape (dimension,); unused for "keyword", as `query` is for "dense".
+        `vector`: the query's embedding, shape (dimension,); not needed for "keyword", as `query` is not for "dense".
         """
         if not knowledge_base_ids or (document_ids is not None and not document_ids):
             return []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pymilvus import MilvusClient, MilvusException
 
+from deploy.local import milvus_server
 from deploy.local.server import NotReadyError, Server
 
 
@@ -22,18 +22,7 @@ class Milvus(Server):
         """It makes what it needs."""
 
     def command(self) -> Sequence[str]:
-        # Its default host is 0.0.0.0, without authentication.
-        server = str(Path(sys.executable).parent / "milvus-lite")
-        return [
-            server,
-            "server",
-            "--data-dir",
-            f"{self.directory}/data",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-        ]
+        return [sys.executable, milvus_server.__file__, f"{self.directory}/data", str(self.port)]
 
     def check(self) -> None:
         try:

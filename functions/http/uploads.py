@@ -36,7 +36,8 @@ def create_upload(call: Call) -> Reply:
     filename = clean_filename(request.filename)
     content_type = request.content_type or mimetypes.guess_type(filename)[0] or _UNKNOWN_TYPE
     with call.services.database.transaction() as connection:
-        if not documents.knowledge_base_exists(connection, request.knowledge_base_id):
+        knowledge_base = documents.find_knowledge_base(connection, request.knowledge_base_id)
+        if knowledge_base is None:
             raise NotFound(f"There is no knowledge base {request.knowledge_base_id!r}.")
         announced = documents.announce(
             connection,
@@ -46,7 +47,7 @@ def create_upload(call: Call) -> Reply:
             size=request.size,
             content_type=content_type,
             metadata=request.metadata,
-            knowledge_base_id=request.knowledge_base_id,
+            knowledge_base_id=knowledge_base,
             user_id=call.caller.user_id,
         )
     seconds = settings.upload_url_seconds

@@ -152,8 +152,13 @@ def test_deleting_the_object_deletes_the_document_with_its_vectors(worker: Syste
     document = str(task.document_id)
     worker.remove(key)
     wait_for(lambda: worker.http.get(f"/v1/documents/{document}").status_code == 404, "the document is gone")
-    wait_for(lambda: not worker.rows_of(document), "its vectors are gone")
+    wait_for(lambda: not worker.sql("SELECT 1 FROM documents WHERE id = :id", id=document), "its rows are gone")
+    assert worker.rows_of(document) == []
     assert worker.found("bucket brigade", document) == []
+    left = worker.services.objects.admin.list_objects_v2(
+        Bucket=worker.settings.bucket, Prefix=f"artifacts/{task.task_id}/"
+    )
+    assert left["KeyCount"] == 0
 
 
 def test_the_same_bytes_put_again_are_not_embedded_again(worker: System) -> None:
@@ -171,7 +176,7 @@ def webhook(system: System, content: bytes, token: str | None = None) -> httpx.R
 
 def dead_letters(system: System) -> list[tuple[str, bytes]]:
     """Take all dead letters: their codes and bodies."""
-    letters = []
+    letters: list[tuple[str, bytes]] = []
     with pika.BlockingConnection(pika.URLParameters(system.environment["BRIGADE_AMQP_URL"])) as connection:
         channel = connection.channel()
         while True:

@@ -43,7 +43,7 @@ class Rig:
     """A runtime over a fake broker, and a pipeline of tiny functions that write down what they were given."""
 
     def __init__(self, database_url: str) -> None:
-        settings = Settings(database_url=database_url, lease_seconds=60, inline_artifact_bytes=64)  # type: ignore[arg-type]
+        settings = Settings(database_url=database_url, lease_seconds=60, inline_artifact_bytes=64)
         self.database = Database(settings)
         self.store = MemoryStore()
         self.services = cast(Services, SimpleNamespace(settings=settings, database=self.database, objects=self.store))
@@ -99,6 +99,15 @@ class Rig:
 
     def run(self) -> None:
         self.broker.deliver(self.runtime.handle)
+
+    def run_without_waiting(self) -> None:
+        """The fake broker's ladder takes no time; the database's clock must not either."""
+
+        def handle(delivery: Delivery) -> None:
+            self.sql("UPDATE task_details SET not_before = NULL")
+            self.runtime.handle(delivery)
+
+        self.broker.deliver(handle)
 
     def task(self, task_id: str) -> dict[str, Any]:
         with self.database.transaction() as connection:
@@ -239,10 +248,7 @@ def test_a_rejected_document_fails_at_once_with_its_reason(rig: Rig) -> None:
 def test_a_passing_failure_is_tried_again(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.before["SPLIT"] = lambda _: _raise(Retryable("Not now.")) if rig.names().count("SPLIT") == 1 else None
-    # The fake broker's ladder takes no time, the database's clock does.
-    rig.broker.deliver(
-        lambda delivery: (rig.sql("UPDATE task_details SET not_before = NULL"), rig.runtime.handle(delivery))
-    )
+    rig.run_without_waiting()
     task = rig.task(task_id)
     assert task["status"] == "COMPLETED"
     assert task["task_details"][2]["attempt"] == 2
@@ -252,9 +258,7 @@ def test_a_passing_failure_is_tried_again(rig: Rig) -> None:
 def test_a_failure_that_stays_ends_in_the_dead_letters_with_its_cause(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.before["VECTORIZE"] = partial(_raise, ZeroDivisionError("by nothing"))
-    rig.broker.deliver(
-        lambda delivery: (rig.sql("UPDATE task_details SET not_before = NULL"), rig.runtime.handle(delivery))
-    )
+    rig.run_without_waiting()
     task = rig.task(task_id)
     assert task["status"] == "FAILED"
     assert task["error_message"] == "ZeroDivisionError: by nothing"
@@ -267,9 +271,7 @@ def test_a_failure_that_stays_ends_in_the_dead_letters_with_its_cause(rig: Rig) 
 def test_a_step_that_kills_its_workers_fails_in_the_end(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.sql("UPDATE task_details SET attempt = 5 WHERE step_order = 2")
-    rig.broker.deliver(
-        lambda delivery: (rig.sql("UPDATE task_details SET not_before = NULL"), rig.runtime.handle(delivery))
-    )
+    rig.run_without_waiting()
     task = rig.task(task_id)
     assert (task["status"], task["error_code"]) == ("FAILED", "WORKER_DIED")
     assert rig.calls == []

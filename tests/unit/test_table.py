@@ -101,3 +101,12 @@ def test_a_message_survives_the_wire() -> None:
     assert message.decode(message.encode(sent)) == sent
     with pytest.raises(InvalidMessage):
         message.decode(b'{"pipeline": 1}')
+
+
+def test_a_step_name_that_means_two_functions_is_refused() -> None:
+    one = {"A": Pipeline("A", (Step("S", makes_source),)), "B": Pipeline("B", (Step("S", makes_source_too),))}
+    with pytest.raises(ConfigurationError, match="The step S is two different functions"):
+        signatures.check(one)
+
+
+def makes_source_too(ctx: Context) -> Source: ...  # type: ignore[empty-body]
