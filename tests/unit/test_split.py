@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import os
-import resource
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -204,21 +203,21 @@ def test_the_models_own_tokens_are_counted_and_none_is_lost() -> None:
     assert max(tokens.count(chunk.text) for chunk in chunks) <= 64
 
 
-def test_a_large_text_becomes_chunks_in_flat_memory(tmp_path: Path) -> None:
-    source = tmp_path / "large.txt"
-    size = int(os.environ.get("LARGE_TEXT_MIB", "8")) << 20
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    small, large = (_peak_of_splitting(tmp_path / f"{size}.txt", size << 20) for size in (1, 4))
+    assert large < 1.2 * small
+
+
+def _peak_of_splitting(source: Path, size: int) -> int:
+    """The most bytes that Python held from the file to its last chunk."""
     documents.large_text(source, size)
-    ctx = context(settings=Settings(), tokens=Words())
-    before = _peak()
-    count = 0
-    pages = text.extract(source, Options(name="large.txt", max_inflated_bytes=0))
-    for chunk in split(ctx, preprocess(ctx, pages)):
-        count += 1
-        assert chunk.text
+    ctx = context(settings=_DEFAULTS, tokens=Words())
+    tracemalloc.start()
+    try:
+        pages = text.extract(source, Options(name="large.txt", max_inflated_bytes=0))
+        count = sum(1 for _ in split(ctx, preprocess(ctx, pages)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert count > size / 2000
-    assert _peak() - before < 16 << 20
-
-
-def _peak() -> int:
-    """The most memory that this process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak
