@@ -57,9 +57,10 @@ def prepare(settings: Settings) -> str | None:
     services = Services(settings)
     try:
         made = _admin_key(services)
-        _bucket(services.objects, settings)
         services.index.ensure(Manifest.read(settings.model_dir).dimension)
+        # The rules last: from then on the store sends, and what it sends to an exchange without a queue is lost.
         _topology(settings)
+        _bucket(services.objects, settings)
     finally:
         services.close()
     return made
