@@ -106,7 +106,8 @@ class BareLoop:
             paths = [Path(directory, f"{number}.pdf") for number in range(len(documents))]
             for path, data in zip(paths, documents, strict=True):
                 path.write_bytes(data)
-            with Watch({"bare": self._process.pid}) as watch:
+            assert self._milvus.pid is not None
+            with Watch({"bare": self._process.pid, "milvus": self._milvus.pid}) as watch:
                 os.write(self._orders, msgspec.json.encode(Order(list(map(str, paths)))) + b"\n")
                 line = self._lines.readline()
         if not line:
