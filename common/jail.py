@@ -95,6 +95,10 @@ Answer = Returned | Refused | Failed
 _line = msgspec.json.Decoder(Returned | Refused | Failed | Ended)
 
 
+class _ZygoteDied(Retryable):
+    """The jail's process died; the next run starts another."""
+
+
 class Jail:
     """Thread-safe: any number of runs at once, each in a child of its own."""
 
@@ -120,10 +124,13 @@ class Jail:
         `BrigadeError` with the end of the traceback for any other exception, which is a fault of ours.
         """
         request = Request(target, str(input.absolute()), str(output.absolute()), dict(options), limits)
-        connection = self._send(request)
+        connection, zygote = self._send(request)
         with connection:
             try:
                 answer, ended = _await_end(connection, time.monotonic() + limits.wall_seconds, check)
+            except _ZygoteDied:
+                self._bury(zygote)
+                raise
             except TimeoutError:
                 _kill(connection)
                 raise limits.exceeded("EXTRACT_TIMEOUT") from None
@@ -145,30 +152,39 @@ class Jail:
                 self._zygote.wait()
             self._control = self._zygote = None
 
-    def _send(self, request: Request) -> socket.socket:
+    def _send(self, request: Request) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         ours, theirs = socket.socketpair()
         with theirs, self._lock:
             if self._zygote is None or self._zygote.poll() is not None:
-                self._start()
-            assert self._control is not None
+                self._zygote, self._control = self._start()
+            zygote, control = self._zygote, self._control
+            assert control is not None
             try:
                 ours.sendall(msgspec.json.encode(request) + b"\n")
-                socket.send_fds(self._control, [b"\0"], [theirs.fileno()])
+                socket.send_fds(control, [b"\0"], [theirs.fileno()])
             except OSError as error:
                 ours.close()
-                raise Retryable("The jail's process died; the next run starts another.") from error
-        return ours
+                raise _ZygoteDied from error
+        return ours, zygote
 
-    def _start(self) -> None:
+    def _bury(self, zygote: subprocess.Popen[bytes]) -> None:
+        """Forget a zygote that is dying; another run may have done so already, and started its successor."""
+        with self._lock:
+            if self._zygote is zygote:
+                zygote.kill()
+                zygote.wait()
+                self._zygote = None
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         if self._control is not None:
             self._control.close()
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         # The caller may have found its modules in ways that a new interpreter would not.
         path = [entry for entry in map(os.path.abspath, sys.path) if os.path.exists(entry)]  # noqa: PTH110
         environment["PYTHONPATH"] = os.pathsep.join(path)
-        self._control, theirs = socket.socketpair()
+        control, theirs = socket.socketpair()
         with theirs:
-            self._zygote = subprocess.Popen(  # noqa: S603
+            zygote = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-m", "common.jail_zygote", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -178,6 +194,7 @@ class Jail:
                 # A session of its own: Ctrl-C reaches it through us, and never in the middle of a run.
                 start_new_session=True,
             )
+        return zygote, control
 
 
 def _await_end(connection: socket.socket, deadline: float, check: Callable[[], None]) -> tuple[Answer | None, Ended]:
@@ -196,7 +213,7 @@ def _await_end(connection: socket.socket, deadline: float, check: Callable[[], N
         except ConnectionResetError:
             data = b""
         if not data:
-            raise Retryable("The jail's process died in the middle of a run; the next run starts another.")
+            raise _ZygoteDied
         received += data
         if len(received) > _ANSWER_BYTES:
             raise Rejected("Reading this file failed: the reader's answer makes no sense.", code="EXTRACT_CRASHED")

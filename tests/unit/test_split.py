@@ -119,6 +119,10 @@ def test_a_sentence_goes_on_over_the_page_and_its_chunk_is_where_it_starts() -> 
     ]
 
 
+def test_a_sentence_is_whole_even_where_a_page_ends_in_it() -> None:
+    assert _texts([_words(10) + " Aa a a a", "a a a a."]) == [_words(10), "Aa a a a\na a a a."]
+
+
 def test_a_chunk_that_starts_behind_an_empty_page_knows_its_page() -> None:
     assert [(chunk.page, chunk.start) for chunk in _split(["", "\n", "Text."])] == [(3, 3)]
 
