@@ -171,7 +171,7 @@ def test_the_same_bytes_put_again_are_not_embedded_again(worker: System) -> None
 
 def webhook(system: System, content: bytes, token: str | None = None) -> httpx.Response:
     token = system.environment["BRIGADE_EVENTS_TOKEN"] if token is None else token
-    return httpx.post(f"{system.url}/events/s3", content=content, headers={"Authorization": f"Bearer {token}".encode()})
+    return httpx.post(f"{system.url}/events/s3", content=content, headers={b"Authorization": f"Bearer {token}".encode()})
 
 
 def dead_letters(system: System) -> list[tuple[str, bytes]]:
