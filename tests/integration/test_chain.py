@@ -12,6 +12,8 @@ import httpx
 import pika
 import pytest
 
+from common.context import Context, Target
+from functions.ingest.remove import remove
 from router import topology
 from tests.integration.system import System, wait_for
 
@@ -159,6 +161,8 @@ def test_deleting_the_object_deletes_the_document_with_its_vectors(worker: Syste
         Bucket=worker.settings.bucket, Prefix=f"artifacts/{task.task_id}/"
     )
     assert left["KeyCount"] == 0
+    # A second run, as after a worker's death, finds nothing and is content.
+    remove(Context(Target("again", document, 1, "", "", "", "", ""), worker.services))
 
 
 def test_the_same_bytes_put_again_are_not_embedded_again(worker: System) -> None:
@@ -171,7 +175,9 @@ def test_the_same_bytes_put_again_are_not_embedded_again(worker: System) -> None
 
 def webhook(system: System, content: bytes, token: str | None = None) -> httpx.Response:
     token = system.environment["BRIGADE_EVENTS_TOKEN"] if token is None else token
-    return httpx.post(f"{system.url}/events/s3", content=content, headers={b"Authorization": f"Bearer {token}".encode()})
+    return httpx.post(
+        f"{system.url}/events/s3", content=content, headers={b"Authorization": f"Bearer {token}".encode()}
+    )
 
 
 def dead_letters(system: System) -> list[tuple[str, bytes]]:

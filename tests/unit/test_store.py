@@ -10,7 +10,6 @@ from common.context import Context, Target
 from common.errors import Cancelled
 from common.index import Row
 from common.records import Chunk, EmbeddedChunk
-from functions.ingest.remove import remove
 from functions.ingest.store import store
 from functions.schedule.flush import flush
 
@@ -25,9 +24,6 @@ class RememberingIndex:
         for row in rows:
             self.rows.append(row)
         return len(self.rows) - before
-
-    def delete_document(self, document_id: str) -> None:
-        self.rows = [row for row in self.rows if row.document_id != document_id]
 
     def flush(self) -> None:
         self.flushed += 1
@@ -61,15 +57,6 @@ def test_a_cancelled_task_writes_no_further() -> None:
     with pytest.raises(Cancelled):
         store(context(index, on_check=cancelled_after_three), embedded(10))
     assert len(index.rows) == 3
-
-
-def test_removing_a_document_twice_removes_it_and_no_other() -> None:
-    index = RememberingIndex()
-    store(context(index), embedded(2))
-    store(context(index, "d2"), embedded(1))
-    remove(context(index))
-    remove(context(index))
-    assert [row.document_id for row in index.rows] == ["d2"]
 
 
 def test_the_tick_flushes_the_index() -> None:
