@@ -27,7 +27,7 @@ class Milvus(Server):
     def check(self) -> None:
         try:
             # Dedicated: only so does close() close the connection, which would otherwise ping for ever and be refused.
-            client = MilvusClient(self.uri, timeout=2)
+            client = MilvusClient(self.uri, timeout=2, dedicated=True)
             client.list_collections()
             client.close()
         except MilvusException as error:
