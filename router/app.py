@@ -64,7 +64,11 @@ def create_app(settings: Settings | None = None) -> Starlette:
     settings = settings or Settings()
     configure_logging(settings.log_format, settings.log_level)
     services = Services(settings)
-    broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
+    # A store whose notification is kept waiting keeps all later ones in its memory meanwhile, those of its safe lanes
+    # too: what cannot be handed on is refused at once.
+    broker = PikaBroker(
+        settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds, patience_seconds=0
+    )
     health = Health(services, broker)
     webhook = Webhook(settings, broker)
     routes: list[Route | Mount] = [

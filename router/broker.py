@@ -60,13 +60,17 @@ class Broker(Protocol):
 
 
 class PikaBroker:
-    """`prefetch`: for each queue to consume, how many deliveries may be under way here."""
+    """`prefetch`: for each queue to consume, how many deliveries may be under way here.
+
+    `patience_seconds`: how long a publish waits for a connection that is down; if not given, `timeout_seconds`.
+    """
 
     def __init__(
         self,
         url: str,
         *,
         timeout_seconds: float,
+        patience_seconds: float | None = None,
         prefetch: Mapping[str, int] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
@@ -76,6 +80,7 @@ class PikaBroker:
         self._parameters.blocked_connection_timeout = timeout_seconds
         self._parameters.heartbeat = 30
         self._timeout = timeout_seconds
+        self._patience = timeout_seconds if patience_seconds is None else patience_seconds
         self._prefetch = prefetch or {}
         self._on_delivery = on_delivery
         self._connection: pika.BlockingConnection | None = None
@@ -106,7 +111,7 @@ class PikaBroker:
     def publish(self, publications: Sequence[Publication]) -> None:
         if not publications:
             return
-        if not self._connected.wait(self._timeout):
+        if not self._connected.wait(self._patience):
             raise Unavailable("RabbitMQ does not answer.", server="rabbitmq")
         done: Future[None] = Future()
         try:
