@@ -26,11 +26,13 @@ from minio.error import MinioException, S3Error
 from common.artifacts import pin_key
 from common.context import Target
 from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
+from common.events import ObjectCreated, ObjectRemoved
 from common.records import Pin
 from common.settings import Settings
 
 _READ_BYTES = 256 * 1024
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
+_UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
 
 
 class ObjectStore:
@@ -80,6 +82,29 @@ class ObjectStore:
         with _translated("reading", key):
             found = self._client.stat_object(bucket_name=bucket, object_name=key, version_id=version_id)
         return Pin(bucket, key, etag=found.etag or "", size=found.size or 0, version_id=version_id)
+
+    def left_by(self, event: ObjectRemoved) -> ObjectCreated | None:
+        """What is under the key after a removal, told as an arrival; None if nothing is, or nothing that we may read.
+
+        Where a bucket keeps versions, to remove an old one leaves the newest there, to remove the newest brings the
+        one before it back, and so does to remove a delete marker. A store tells all of these in the same words.
+        """
+        with _translated("looking for", event.key):
+            try:
+                found = self._client.stat_object(bucket_name=event.bucket, object_name=event.key)
+            except S3Error as error:
+                if error.code in ():
+                    return None
+                raise
+        return ObjectCreated(
+            event.bucket,
+            event.key,
+            event.sequencer,
+            etag=found.etag or "",
+            size=found.size or 0,
+            content_type=found.content_type,
+            version_id=None if found.version_id in (None, "", "null") else found.version_id,
+        )
 
     def exists(self, key: str) -> bool:
         try:

@@ -59,9 +59,8 @@ ENDPOINTS = (
 PREFIXES = ("/v1", "/api/v1", "/api")
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings) -> Starlette:
     """The ASGI application; nothing is connected before it starts."""
-    settings = settings or Settings()
     configure_logging(settings.log_format, settings.log_level)
     services = Services(settings)
     # A store whose notification is kept waiting keeps all later ones in its memory meanwhile, those of its safe lanes

@@ -13,6 +13,7 @@ from common.db import Database
 from common.errors import InvalidEvent, Unavailable
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.failpoints import Failpoints
+from common.objects import ObjectStore
 from common.telemetry import NOTIFICATIONS
 from router import letters, topology
 from router.broker import Broker, Delivery
@@ -26,8 +27,11 @@ log = structlog.get_logger()
 
 
 class Ingress:
-    def __init__(self, database: Database, broker: Broker, outbox: Outbox, failpoints: Failpoints) -> None:
+    def __init__(
+        self, database: Database, objects: ObjectStore, broker: Broker, outbox: Outbox, failpoints: Failpoints
+    ) -> None:
         self._database = database
+        self._objects = objects
         self._broker = broker
         self._outbox = outbox
         self._failpoints = failpoints
@@ -53,6 +57,9 @@ class Ingress:
 
     def _begin(self, event: ObjectEvent) -> list[Message]:
         pipeline = route(event)
+        if pipeline is not None and isinstance(event, ObjectRemoved):
+            event = self._objects.left_by(event) or event
+            pipeline = route(event)
         if pipeline is None:
             NOTIFICATIONS.labels("amqp", "ignored").inc()
             return []

@@ -19,6 +19,7 @@ from common.failpoints import Failpoints
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from functions.ingest import extract
 from router import letters, signatures, topology
 from router.broker import Delivery, PikaBroker
 from router.ingress import Ingress
@@ -55,7 +56,13 @@ class Worker:
         )
         self._outbox = Outbox(self._services.database, self._broker)
         self._leases = Leases(self._services.database, owner=owner, lease_seconds=settings.lease_seconds)
-        self._ingress = Ingress(self._services.database, self._broker, self._outbox, Failpoints(settings.failpoints))
+        self._ingress = Ingress(
+            self._services.database,
+            self._services.objects,
+            self._broker,
+            self._outbox,
+            Failpoints(settings.failpoints),
+        )
         self._runtime = Runtime(self._services, self._broker, owner=owner, leases=self._leases, outbox=self._outbox)
 
     def run(self) -> None:
@@ -80,6 +87,8 @@ class Worker:
         """Load what the first document would otherwise wait for."""
         if topology.step_queue("VECTORIZE") in self._queues:
             self._services.embedder.embed_query("warm up")
+        if topology.step_queue("EXTRACT_TEXT") in self._queues:
+            extract.warm_up(self._services)
 
     def _end(self, workers: Sequence[threading.Thread]) -> None:
         """Let runs end at their next check; what is not begun or not done goes back to the queues."""

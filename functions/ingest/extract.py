@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,8 +13,9 @@ from common.context import Context
 from common.errors import Rejected
 from common.jail import Limits
 from common.records import Page, Source
+from common.services import Services
 from common.settings import Settings
-from functions.extractors import FORMATS
+from functions.extractors import FORMATS, TEXT
 
 # The zygote imports it; here it would bring every parser into the worker.
 _TARGET = "functions.extractors.jailed:extract"
@@ -31,18 +33,7 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         document, pages = Path(directory, "document"), Path(directory, "pages")
         ctx.services.objects.download(source.pin, document)
         ctx.check_cancelled()
-        details = ctx.services.jail.run(
-            _TARGET,
-            input=document,
-            output=pages,
-            options={
-                "media_type": source.media_type,
-                "name": source.name,
-                "max_inflated_bytes": settings.max_inflated_bytes,
-            },
-            limits=limits(settings),
-            check=ctx.check_cancelled,
-        )
+        details = _read(ctx.services, document, pages, source.media_type, source.name, ctx.check_cancelled)
         blank = details.pop("blank")
         ctx.note(media_type=source.media_type, **details)
         if blank:
@@ -52,6 +43,31 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         with pages.open("rb") as lines:
             for line in lines:
                 yield decoder.decode(line)
+
+
+def warm_up(services: Services) -> None:
+    """Start the jail and import its parsers: the first document would wait half a second for them."""
+    with tempfile.TemporaryDirectory(prefix="brigade-extract-", dir=services.settings.work_dir) as directory:
+        document = Path(directory, "document")
+        document.write_text("warm up")
+        _read(services, document, Path(directory, "pages"), TEXT.media_type, "warm up", lambda: None)
+
+
+def _read(
+    services: Services, document: Path, pages: Path, media_type: str, name: str, check: Callable[[], None]
+) -> dict[str, Any]:
+    return services.jail.run(
+        _TARGET,
+        input=document,
+        output=pages,
+        options={
+            "media_type": media_type,
+            "name": name,
+            "max_inflated_bytes": services.settings.max_inflated_bytes,
+        },
+        limits=limits(services.settings),
+        check=check,
+    )
 
 
 def limits(settings: Settings) -> Limits:

@@ -15,7 +15,13 @@ _RATIO = 0.5
 def measure(system: System, corpus: Corpus, count: int, say: Say) -> Outcome:
     documents = corpus.one_pagers(count)
     outcome = compare(
-        system, f"flood of {count} one-page documents", documents, rounds=_ROUNDS, at_least=_RATIO, say=say
+        system,
+        f"flood of {count} one-page documents",
+        documents,
+        warm_up=documents[0],
+        rounds=_ROUNDS,
+        at_least=_RATIO,
+        say=say,
     )
     depths = system.drain()
     open_tasks = system.query("SELECT count(*) AS count FROM tasks WHERE status <> 'COMPLETED'")[0].count

@@ -19,6 +19,7 @@ def compare(
     name: str,
     documents: Sequence[bytes],
     *,
+    warm_up: bytes,
     rounds: int,
     at_least: float,
     worker_mb: float | None = None,
@@ -29,8 +30,8 @@ def compare(
     chains: list[tuple[float, dict[str, Usage]]] = []
     with BareLoop(system) as bare:
         # The jail and every connection are opened by the first document.
-        system.ingest(documents[:1])
-        bare.run(documents[:1])
+        system.ingest([warm_up])
+        bare.run([warm_up])
         for number in range(2 * rounds + 1):
             if number % 2:
                 with system.watch() as watch:
