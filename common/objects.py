@@ -93,7 +93,7 @@ class ObjectStore:
             try:
                 found = self._client.stat_object(bucket_name=event.bucket, object_name=event.key)
             except S3Error as error:
-                if error.code in ():
+                if error.code in _UNSEEN:
                     return None
                 raise
         return ObjectCreated(
