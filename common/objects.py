@@ -226,6 +226,8 @@ def _translated(doing: str, key: str) -> Iterator[None]:
                 "The object was overwritten before it was read; its newer version has a task of its own."
             ) from error
         raise Unavailable(f"The store refused {doing} {key}: {error.code}: {error.message}", server="store") from error
+    except ValueError as error:  # minio-py's word for names that no store can hold
+        raise Rejected(f"No store can hold an object under this name: {key}: {error}", code="INVALID_NAME") from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
         raise Unavailable(f"The store did not answer while {doing} {key}: {error}", server="store") from error
 
