@@ -22,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from minio.commonconfig import CopySource
 from minio.error import MinioException, S3Error
+from minio.versioningconfig import OFF
 
 from common.artifacts import pin_key
 from common.context import Target
@@ -163,11 +164,25 @@ class ObjectStore:
         self.put_stream(key, io.BytesIO(data), len(data))
 
     def delete_prefix(self, prefix: str) -> None:
-        """Delete all objects of our bucket whose key begins so."""
+        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):
-            for found in self._client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True):
-                if found.object_name:
-                    self._client.remove_object(bucket_name=self.bucket, object_name=found.object_name)
+            found = self._client.list_objects(
+                bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions()
+            )
+            for one in found:
+                if one.object_name:
+                    self._client.remove_object(
+                        bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
+                    )
+
+    def _keeps_versions(self) -> bool:
+        """Asked each time, as an operator may change it. A store without versions may not know the question."""
+        try:
+            return bool(self._client.get_bucket_versioning(bucket_name=self.bucket).status != OFF)
+        except S3Error as error:
+            if error.code == "NotImplemented":
+                return False
+            raise
 
     def presign_put(self, key: str, *, size: int, content_type: str, seconds: int) -> tuple[str, dict[str, str]]:
         """A URL for one PUT of exactly so many bytes of this type, and the headers to send. Asks no server."""

@@ -81,6 +81,22 @@ def test_a_delete_marker_leaves_nothing_until_it_is_removed_itself(store: Object
     assert left.version_id == versions[1]
 
 
+@pytest.mark.parametrize("status", ["Enabled", "Suspended", None])
+def test_what_is_deleted_for_good_leaves_no_version(store: ObjectStore, status: str | None) -> None:
+    store.bucket = f"artifacts-{status}".lower()
+    store.admin.create_bucket(Bucket=store.bucket)
+    store.put_bytes("artifacts/1/a", b"before there were versions")
+    if status:
+        store.admin.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration={"Status": status})
+    for body in (b"once", b"and again"):
+        store.put_bytes("artifacts/1/a", body)
+    store.put_bytes("artifacts/2/a", b"another's")
+    store.delete_prefix("artifacts/1/")
+    left = store.admin.list_object_versions(Bucket=store.bucket)
+    assert [version["Key"] for version in left["Versions"]] == ["artifacts/2/a"]
+    assert "DeleteMarkers" not in left
+
+
 def test_where_there_is_no_bucket_nothing_is_left(store: ObjectStore) -> None:
     assert store.left_by(ObjectRemoved("nobodys", "incoming/a", "1")) is None
 
