@@ -8,7 +8,6 @@ from tests.bench.report import Figure, Outcome
 from tests.bench.system import System
 from tests.bench.throughput import Say, compare
 
-_ROUNDS = 2
 _RATIO = 0.5
 
 
@@ -19,7 +18,6 @@ def measure(system: System, corpus: Corpus, count: int, say: Say) -> Outcome:
         f"flood of {count} one-page documents",
         documents,
         warm_up=documents[0],
-        rounds=_ROUNDS,
         at_least=_RATIO,
         say=say,
     )

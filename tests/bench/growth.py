@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from tests.bench.corpus import Corpus
 from tests.bench.processes import Usage
-from tests.bench.report import Figure, Outcome, peak_figures, usage_data
+from tests.bench.report import Figure, Outcome, cpu_seconds, peak_figures, usage_data
 from tests.bench.system import System
 from tests.bench.throughput import Say
 
 _BATCH = 100
 _LEVELS = (100, 1_000, 10_000)
 # Batches that are measured from each level on.
-_MEASURED = 3
-# What one machine's noise does to the median of three batches. Growth of any kind would pass it on the way.
+_MEASURED = 2
+# What one machine's noise does to the median of two batches. Growth of any kind would pass it on the way.
 _NOISE = 1.1
 
 
@@ -29,8 +30,10 @@ def measure(system: System, corpus: Corpus, documents: int, say: Say) -> Outcome
             seconds.append(system.ingest(batch).seconds / _BATCH)
         usages.append(watch.usage)
         say(f"{len(seconds) * _BATCH:,} in: {1000 * seconds[-1]:.0f} ms a document")
-    costs = {level: statistics.median(seconds[level // _BATCH :][:_MEASURED]) for level in levels}
-    first = costs[levels[0]]
+    costs = {level: _at(level, seconds) for level in levels}
+    # Told beside it because a busy machine blurs seconds more.
+    cpu = {level: _at(level, list(map(cpu_seconds, usages))) for level in levels}
+    first, last = levels[0], levels[-1]
     return Outcome(
         "cost as work grows",
         [
@@ -38,7 +41,8 @@ def measure(system: System, corpus: Corpus, documents: int, say: Say) -> Outcome
                 Figure(f"a document with {level:,} in already", round(1000 * cost, 1), "ms")
                 for level, cost in costs.items()
             ),
-            Figure(f"at {levels[-1]:,} ÷ at {levels[0]:,}", round(costs[levels[-1]] / first, 3), at_most=_NOISE),
+            Figure(f"at {last:,} ÷ at {first:,}", round(costs[last] / costs[first], 3), at_most=_NOISE),
+            Figure(f"CPU time, at {last:,} ÷ at {first:,}", round(cpu[last] / cpu[first], 3)),
             *peak_figures(usages, {}),
         ],
         {
@@ -47,3 +51,7 @@ def measure(system: System, corpus: Corpus, documents: int, say: Say) -> Outcome
             "processes": [usage_data(usage, _BATCH) for usage in usages],
         },
     )
+
+
+def _at(level: int, batches: Sequence[float]) -> float:
+    return statistics.median(batches[level // _BATCH :][:_MEASURED])

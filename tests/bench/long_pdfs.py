@@ -7,8 +7,6 @@ from tests.bench.report import Outcome
 from tests.bench.system import System
 from tests.bench.throughput import Say, compare
 
-# Half a minute each: long enough to even out.
-_ROUNDS = 1
 _RATIO = 0.85
 _WORKER_MB = 700
 
@@ -21,7 +19,6 @@ def measure(system: System, corpus: Corpus, say: Say) -> Outcome:
         "long PDFs",
         documents,
         warm_up=warm_up,
-        rounds=_ROUNDS,
         at_least=_RATIO,
         worker_mb=_WORKER_MB,
         say=say,

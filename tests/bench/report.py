@@ -83,6 +83,11 @@ def usage_data(usage: Mapping[str, Usage], documents: int = 0) -> dict[str, Any]
     }
 
 
+def cpu_seconds(usage: Mapping[str, Usage]) -> float:
+    """Of all processes that were measured; not of the bench."""
+    return sum(one.cpu_seconds for name, one in usage.items() if name != "bench")
+
+
 def peak_figures(runs: Iterable[Mapping[str, Usage]], limits_mb: Mapping[str, float | None]) -> list[Figure]:
     """The largest peak of each of our processes over all runs."""
     runs = list(runs)

@@ -1,14 +1,12 @@
-"""Chain against bare loop on the same documents, in turn, so that a slower minute of the machine meets both."""
+"""Bare loop, chain, bare loop on the same documents: a slower minute of the machine meets both, or shows."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from tests.bench.bare_loop import BareLoop, Loop
-from tests.bench.processes import Usage
-from tests.bench.report import Figure, Outcome, peak_figures, spread, usage_data
+from tests.bench.bare_loop import BareLoop
+from tests.bench.report import Figure, Outcome, cpu_seconds, peak_figures, spread, usage_data
 from tests.bench.system import System
 
 Say = Callable[[str], None]
@@ -20,71 +18,51 @@ def compare(
     documents: Sequence[bytes],
     *,
     warm_up: bytes,
-    rounds: int,
     at_least: float,
     worker_mb: float | None = None,
     say: Say,
 ) -> Outcome:
-    """Bare, chain, bare, chain …, bare. The ratio is that of the medians of pages per second."""
-    loops: list[tuple[Loop, dict[str, Usage]]] = []
-    chains: list[tuple[float, dict[str, Usage]]] = []
+    """`warm_up` opens the jail and every connection first. The two bare loops count by their mean."""
     with BareLoop(system) as bare:
-        # The jail and every connection are opened by the first document.
         system.ingest([warm_up])
         bare.run([warm_up])
-        for number in range(2 * rounds + 1):
-            if number % 2:
-                with system.watch() as watch:
-                    run = system.ingest(documents)
-                chains.append((run.seconds, watch.usage))
-                say(f"chain: {run.seconds:.1f} s")
-            else:
-                loops.append(bare.run(documents))
-                say(f"bare:  {loops[-1][0].seconds:.1f} s")
-    pages = loops[0][0].pages
+        before = bare.run(documents)
+        say(f"bare loop {before[0].seconds:.1f} s")
+        with system.watch() as watch:
+            run = system.ingest(documents)
+        say(f"chain     {run.seconds:.1f} s")
+        after = bare.run(documents)
+        say(f"bare loop {after[0].seconds:.1f} s")
+    loops = (before, after)
+    pages = before[0].pages
+    chain_rate = pages / run.seconds
     bare_rates = [pages / loop.seconds for loop, _ in loops]
-    chain_rates = [pages / seconds for seconds, _ in chains]
-    ratio = statistics.median(chain_rates) / statistics.median(bare_rates)
+    bare_rate = statistics.mean(bare_rates)
     return Outcome(
         name,
         [
-            Figure("chain ÷ bare loop, pages/s", round(ratio, 3), at_least=at_least),
-            Figure("chain", round(statistics.median(chain_rates), 1), "pages/s"),
-            Figure("bare loop", round(statistics.median(bare_rates), 1), "pages/s"),
+            Figure("chain ÷ bare loop, pages/s", round(chain_rate / bare_rate, 3), at_least=at_least),
+            Figure("chain", round(chain_rate, 1), "pages/s"),
+            Figure("bare loop", round(bare_rate, 1), "pages/s"),
             # The same question asked of the processors: a busy machine blurs seconds more than CPU time.
-            Figure("CPU time, chain ÷ bare loop", round(_cpu(chains) / _cpu(loops), 2)),
-            *peak_figures([usage for _, usage in chains], {"worker": worker_mb}),
+            Figure(
+                "CPU time, chain ÷ bare loop",
+                round(cpu_seconds(watch.usage) / statistics.mean(cpu_seconds(usage) for _, usage in loops), 2),
+            ),
+            *peak_figures([watch.usage], {"worker": worker_mb}),
         ],
-        _data(len(documents), loops, chains, bare_rates, chain_rates),
-    )
-
-
-def _cpu(runs: Sequence[tuple[object, dict[str, Usage]]]) -> float:
-    """Seconds of all processes that were measured, in the median run."""
-    return statistics.median(
-        sum(one.cpu_seconds for name, one in usage.items() if name != "bench") for _, usage in runs
-    )
-
-
-def _data(
-    documents: int,
-    loops: Sequence[tuple[Loop, dict[str, Usage]]],
-    chains: Sequence[tuple[float, dict[str, Usage]]],
-    bare_rates: Sequence[float],
-    chain_rates: Sequence[float],
-) -> dict[str, Any]:
-    first = loops[0][0]
-    return {
-        "documents": documents,
-        "pages": first.pages,
-        "chunks": first.chunks,
-        "bare": {
-            "pages_per_second": spread(bare_rates),
-            "seconds_by_step": [loop.steps for loop, _ in loops],
-            "processes": [usage_data(usage, documents) for _, usage in loops],
+        {
+            "documents": len(documents),
+            "pages": pages,
+            "chunks": before[0].chunks,
+            "bare": {
+                "pages_per_second": spread(bare_rates),
+                "seconds_by_step": [loop.steps for loop, _ in loops],
+                "processes": [usage_data(usage, len(documents)) for _, usage in loops],
+            },
+            "chain": {
+                "pages_per_second": round(chain_rate, 4),
+                "processes": usage_data(watch.usage, len(documents)),
+            },
         },
-        "chain": {
-            "pages_per_second": spread(chain_rates),
-            "processes": [usage_data(usage, documents) for _, usage in chains],
-        },
-    }
+    )

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.bench.processes import Usage
-from tests.bench.report import Figure, Outcome, peak_figures, percentile, show, spread, usage_data, write
+from tests.bench.report import Figure, Outcome, cpu_seconds, peak_figures, percentile, show, spread, usage_data, write
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,7 @@ def test_the_json_holds_figures_raw_data_and_the_machine(tmp_path: Path) -> None
     assert told["load_before"] == [0.1, 0.2, 0.3]
     assert told["machine"]["cores"] > 0
     assert "onnxruntime" in told["machine"]["libraries"]
+
+
+def test_the_cpu_time_of_the_bench_is_not_the_systems() -> None:
+    assert cpu_seconds({"api": Usage(1.0, 0), "worker": Usage(2.5, 0), "bench": Usage(7.0, 0)}) == 3.5
