@@ -34,7 +34,7 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
     """The document's text as chunks of at most `chunk_tokens` of the model's tokens.
 
     `text[chunk.start:chunk.end] == chunk.text` in the document's text (common/records.py); every character but white
-    space is in a chunk; a chunk repeats its predecessor's last sentences where they fit in `chunk_overlap_tokens`.
+    space is in a chunk; a chunk repeats its page's last sentences before it where they fit in `chunk_overlap_tokens`.
     Notes `chunks`.
     """
     settings, tokens = ctx.services.settings, ctx.services.tokens
@@ -136,7 +136,11 @@ class _Stretch:
 
 
 class _Packer:
-    """Sentences to chunks. A chunk ends with a paragraph rather than in the next, if it is half full by then."""
+    """Sentences to chunks. A chunk ends with a paragraph rather than in the next, if it is half full by then.
+
+    It ends with its page in any case, and the next repeats nothing of it: a citation names the page where a chunk
+    begins, so nothing of a chunk may stand on another but the end of a sentence that began there.
+    """
 
     def __init__(self, tokens: Tokens, limit: int, overlap: int) -> None:
         self.number = 0
@@ -149,6 +153,9 @@ class _Packer:
         if self._size + whole > self._limit and self._size >= self._limit / 2:
             yield from self.emit()
         for sentence in paragraph:
+            if self._held and sentence.page != self._held[-1].page:
+                yield from self.emit()
+                self._held, self._size = [], 0
             if not self._takes(sentence):
                 yield from self.emit()
                 # What is repeated gives way to what is new.

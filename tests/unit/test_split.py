@@ -225,3 +225,11 @@ def _peak_of_splitting(source: Path, size: int) -> int:
         tracemalloc.stop()
     assert count > size / 2000
     return peak
+
+
+def test_a_chunk_ends_with_its_page_and_repeats_nothing_of_the_one_before() -> None:
+    chunks = _split(["One two. Three four.", "Five six. Seven eight."], size=100, overlap=10)
+    assert [(chunk.page, chunk.text) for chunk in chunks] == [
+        (1, "One two. Three four."),
+        (2, "Five six. Seven eight."),
+    ]
