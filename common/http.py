@@ -12,6 +12,7 @@ from common.errors import RequestError
 from common.pipelines import Pipeline
 from common.security import Principal
 from common.services import Services
+from common.untrusted import UNREADABLE, holds_nul
 
 T = TypeVar("T")
 
@@ -30,9 +31,12 @@ class Call:
     def decode(self, shape: type[T]) -> T:
         """The JSON body as `shape`; a `RequestError` that names the field where it is not."""
         try:
-            return msgspec.json.decode(self.body, type=shape)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            decoded = msgspec.json.decode(self.body, type=shape)
+        except UNREADABLE as error:
             raise RequestError(f"The body is not what this call takes: {error}", code="INVALID_BODY") from error
+        if holds_nul(self.body):
+            raise RequestError("The body holds a NUL character, which no text may.", code="INVALID_BODY")
+        return decoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import structlog
 
 from common import documents
 from common.db import Database
-from common.errors import InvalidEvent, Unavailable
+from common.errors import Unavailable
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.failpoints import Failpoints
 from common.objects import ObjectStore
@@ -37,19 +37,17 @@ class Ingress:
         self._failpoints = failpoints
 
     def handle(self, delivery: Delivery) -> None:
-        """Begin what the notification asks for; one that cannot be understood goes to the dead with its reason."""
+        """Begin what the notification asks for; what of it cannot be understood goes to the dead with its reason."""
         try:
-            try:
-                events = s3.decode(delivery.body)
-            except InvalidEvent as error:
+            events, error = s3.decode(delivery.body)
+            for event in events:
+                self._outbox.send(self._begin(event))
+            if error is not None:
                 log.warning("notification.invalid", reason=error.message)
                 NOTIFICATIONS.labels("amqp", "invalid").inc()
                 self._broker.publish([letters.dead(delivery.body, queue=topology.NOTIFICATIONS, error=error)])
-            else:
-                for event in events:
-                    self._outbox.send(self._begin(event))
-        except Unavailable as error:
-            log.warning("notification.put_off", reason=error.message)
+        except Unavailable as down:
+            log.warning("notification.put_off", reason=down.message)
             put_off(self._broker, delivery)
             return
         self._failpoints.reach("after_publish", "UPLOAD")
@@ -75,4 +73,4 @@ class Ingress:
         NOTIFICATIONS.labels("amqp", "started" if ready else "known").inc()
         if ready:
             log.info("event.started", task=ready[0].task_id, pipeline=pipeline.name, bucket=event.bucket, key=event.key)
-        return messages(pipeline, ready)
+        return messages(pipeline.name, ready)

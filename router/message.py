@@ -11,6 +11,7 @@ import msgspec
 
 from common.errors import InvalidMessage
 from common.tasks import StepRef
+from common.untrusted import UNREADABLE, holds_nul
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Message:
 
     @property
     def ref(self) -> StepRef:
-        return StepRef(self.task_id, self.step_order, self.batch)
+        return StepRef(self.task_id, self.step_order, self.step, self.batch)
 
 
 _decoder = msgspec.json.Decoder(Message)
@@ -37,6 +38,9 @@ def encode(message: Message) -> bytes:
 
 def decode(body: bytes) -> Message:
     try:
-        return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+        message = _decoder.decode(body)
+    except UNREADABLE as error:
         raise InvalidMessage(f"Not a step's message: {error}") from error
+    if holds_nul(body):
+        raise InvalidMessage("Not a step's message: it holds a NUL character.")
+    return message

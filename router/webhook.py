@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from common.errors import InvalidEvent, Unauthenticated
+from common.errors import Unauthenticated
 from common.http import Reply
 from common.security import same_secret
 from common.settings import Settings
@@ -30,9 +30,8 @@ class Webhook:
         if not same_secret(authorization.removeprefix("Bearer "), self._token):
             NOTIFICATIONS.labels("webhook", "unauthorized").inc()
             raise Unauthenticated("The webhook's token is wrong: it must be BRIGADE_EVENTS_TOKEN.")
-        try:
-            s3.decode(body)
-        except InvalidEvent as error:
+        events, error = s3.decode(body)
+        if error is not None and not events:
             log.warning("notification.invalid", reason=error.message)
             NOTIFICATIONS.labels("webhook", "invalid").inc()
             self._broker.publish([letters.dead(body, queue=topology.NOTIFICATIONS, error=error)])

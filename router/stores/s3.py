@@ -6,7 +6,7 @@ object (MinIO) or given as text (Ceph); `versionId` missing, or "null", where th
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import unquote_plus
 
@@ -14,8 +14,12 @@ import msgspec
 
 from common.errors import InvalidEvent
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
+from common.untrusted import UNREADABLE, holds_nul
 
 _SEQUENCER_DIGITS = 32
+# S3's limit, in bytes of UTF-8. Postgres, too, indexes none that is much longer.
+_MAX_KEY_BYTES = 1024
+_MAX_SIZE = (1 << 63) - 1
 
 
 class _Object(msgspec.Struct, rename="camel"):
@@ -23,12 +27,12 @@ class _Object(msgspec.Struct, rename="camel"):
     size: int | str = 0
     e_tag: str = ""
     version_id: str | None = None
-    sequencer: str | None = None
+    sequencer: Annotated[str, msgspec.Meta(max_length=_SEQUENCER_DIGITS)] | None = None
     user_metadata: dict[str, str] | None = None
 
 
 class _Bucket(msgspec.Struct):
-    name: Annotated[str, msgspec.Meta(min_length=1)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
 class _S3(msgspec.Struct):
@@ -43,19 +47,37 @@ class _Record(msgspec.Struct, rename="camel"):
 
 
 class _Notification(msgspec.Struct):
-    records: Annotated[list[_Record], msgspec.Meta(min_length=1)] = msgspec.field(name="Records")
+    records: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)] = msgspec.field(name="Records")
 
 
-_decoder = msgspec.json.Decoder(_Notification)
+_notification = msgspec.json.Decoder(_Notification)
+_record = msgspec.json.Decoder(_Record)
 
 
-def decode(body: bytes) -> list[ObjectEvent]:
-    """The events of a notification. Raises `InvalidEvent` if it is none, or tells of what we do not know."""
+def decode(body: bytes) -> tuple[list[ObjectEvent], InvalidEvent | None]:
+    """The events of a notification, and what is wrong with the first record that can never be understood, if any."""
     try:
-        records = _decoder.decode(body).records
-    except msgspec.MsgspecError as error:
-        raise InvalidEvent(f"Not an S3 notification: {error}") from error
-    return [_event(record) for record in records]
+        records = _notification.decode(body).records
+    except UNREADABLE as error:
+        return [], InvalidEvent(f"Not an S3 notification: {error}")
+    events: list[ObjectEvent] = []
+    wrong: InvalidEvent | None = None
+    for raw in records:
+        try:
+            events.append(_event(_decoded(raw)))
+        except InvalidEvent as error:
+            wrong = wrong or error
+    return events, wrong
+
+
+def _decoded(raw: msgspec.Raw) -> _Record:
+    try:
+        record = _record.decode(raw)
+    except UNREADABLE as error:
+        raise InvalidEvent(f"Not a record of an S3 notification: {error}") from error
+    if holds_nul(memoryview(raw)):
+        raise InvalidEvent("A record of an S3 notification holds a NUL character.")
+    return record
 
 
 def _event(record: _Record) -> ObjectEvent:
@@ -87,14 +109,19 @@ def _key(escaped: str) -> str:
         raise InvalidEvent(f"The key {escaped!r} is not UTF-8.") from error
     if "\x00" in key:
         raise InvalidEvent(f"The key {escaped!r} holds a NUL character.")
+    if len(key.encode()) > _MAX_KEY_BYTES:
+        raise InvalidEvent(f"A key has at most {_MAX_KEY_BYTES:,} bytes, not {len(key.encode()):,}: {key[:80]!r}")
     return key
 
 
 def _size(size: int | str) -> int:
     try:
-        return int(size)
+        number = int(size)
     except ValueError as error:
-        raise InvalidEvent(f"{size!r} is no size.") from error
+        raise InvalidEvent(f"{str(size)[:80]!r} is no size.") from error
+    if not 0 <= number <= _MAX_SIZE:
+        raise InvalidEvent(f"{str(size)[:80]} is no size.")
+    return number
 
 
 def _sequencer(record: _Record) -> str:
@@ -104,4 +131,8 @@ def _sequencer(record: _Record) -> str:
         return sequencer.upper().rjust(_SEQUENCER_DIGITS, "0")
     if record.event_time is None:
         raise InvalidEvent("A notification needs a sequencer or an event time.")
-    return f"{int(record.event_time.timestamp() * 1_000_000_000):0{_SEQUENCER_DIGITS}X}"
+    # A time without a zone is UTC, as all of S3's are; years before 1970 have no place in the order.
+    seconds = record.event_time.replace(tzinfo=record.event_time.tzinfo or UTC).timestamp()
+    if seconds < 0:
+        raise InvalidEvent(f"No event happened at {record.event_time}.")
+    return f"{int(seconds * 1_000_000_000):0{_SEQUENCER_DIGITS}X}"

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidEvent
-from common.events import ObjectCreated, ObjectRemoved
-from router.stores.s3 import decode
+from common.errors import InvalidEvent, InvalidMessage
+from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
+from router import message
+from router.stores import s3
 
 SAMPLES = Path(__file__).parent / "notifications"
 
@@ -28,6 +29,13 @@ def changed(**record: Any) -> bytes:
         place = one if name in ("eventName", "eventTime") else one["s3"]["object"]
         place.pop(name, None) if value is None else place.update({name: value})
     return json.dumps(body).encode()
+
+
+def decode(body: bytes) -> list[ObjectEvent]:
+    events, error = s3.decode(body)
+    if error:
+        raise error
+    return events
 
 
 def test_a_put_is_a_creation_with_its_key_unescaped_once() -> None:
@@ -111,10 +119,48 @@ def test_sequencers_of_different_length_compare_as_numbers() -> None:
         changed(key="%FF%FE"),
         changed(key="a%00b"),
         changed(eTag=None),
+        changed(key="k" * 1025),
         changed(size="large"),
+        changed(size="1" * 5000),
+        changed(size=1 << 63),
+        changed(size=str(1 << 63)),
+        changed(size=-1),
+        changed(sequencer="a\0b"),
+        changed(sequencer="1" * 33),
+        changed(sequencer=None, eventTime="0001-01-01T00:00:00"),
+        json.dumps(sample("put")).encode().replace(b"15986aaa2edb1a51", b"\xff" * 16),
+        b'{"Records": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"Ignored": ' + b"[" * 100_000 + b"]" * 100_000 + b', "Records": []}',
         changed(sequencer=None, eventTime=None),
     ],
 )
 def test_what_is_no_notification_says_so(body: bytes) -> None:
     with pytest.raises(InvalidEvent):
         decode(body)
+
+
+def test_one_bad_record_does_not_lose_the_good_ones() -> None:
+    records = sample("put")["Records"] + json.loads(changed(size=-1))["Records"] + sample("removed")["Records"]
+    events, error = s3.decode(json.dumps({"Records": records}).encode())
+    assert [type(event) for event in events] == [ObjectCreated, ObjectRemoved]
+    assert error is not None
+    assert "-1" in error.message
+
+
+def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
+    (event,) = decode(changed(sequencer=r"\u0000"))
+    assert event.sequencer.endswith(r"\U0000")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"pipeline": "\xff"}', b'{"x": ' + b"[" * 100_000, b'{"x": "\xff"}', b"\x00", b"{}", b"[]"]
+)
+def test_what_is_no_message_of_a_step_says_so(body: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        message.decode(body)
+
+
+def test_a_message_with_a_nul_is_none() -> None:
+    body = message.encode(message.Message("DOCUMENT_UPLOAD", "VALIDATE", "a\0b", 2))
+    with pytest.raises(InvalidMessage):
+        message.decode(body)

@@ -1,0 +1,19 @@
+"""JSON from outside, and what of it nothing behind can take."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+# All that msgspec raises for bytes that are no JSON, or not the JSON that was asked for: text that is not UTF-8 and
+# values nested without end have errors of their own.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+# A backslash that is itself escaped begins no escape.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def holds_nul(body: bytes | bytearray | memoryview) -> bool:
+    """Whether a string of this JSON, which was decoded, holds the character NUL: Postgres keeps no text with one."""
+    return _NUL.search(body) is not None
