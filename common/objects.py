@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import boto3
 import minio
@@ -34,6 +34,7 @@ from common.settings import Settings
 _READ_BYTES = 256 * 1024
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
 _UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
+_OVERWRITTEN = "The object was overwritten before it was read; its newer version has a task of its own."
 
 
 class ObjectStore:
@@ -45,39 +46,44 @@ class ObjectStore:
         endpoint = urlsplit(settings.s3_endpoint)
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
             raise ConfigurationError(f"BRIGADE_S3_ENDPOINT must be an http or https URL, not {settings.s3_endpoint!r}.")
-        timeout = settings.server_timeout_seconds
-        self._client = minio.Minio(
-            endpoint=endpoint.netloc,
-            access_key=settings.s3_access_key.get_secret_value(),
-            secret_key=settings.s3_secret_key.get_secret_value(),
-            secure=endpoint.scheme == "https",
-            region=settings.s3_region,
-            http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=min(timeout, 5), read=timeout),
-                maxsize=settings.work_threads + 4,
-                # One more try on a fresh connection; longer waits are the retry ladder's.
-                retries=urllib3.Retry(total=1, backoff_factor=0.1, status_forcelist=()),
-                ssl_context=ssl.create_default_context() if endpoint.scheme == "https" else None,
-            ),
-        )
+        self._client = _client(settings, endpoint, settings.server_timeout_seconds)
+        # minio-py takes no timeout for one call, and a store may be silent until the last byte is copied.
+        self._copier = _client(settings, endpoint, settings.copy_timeout_seconds)
 
-    def pin(self, target: Target) -> Pin:
+    def pin(self, target: Target, max_bytes: int) -> Pin:
         """Make the bytes of the target immutable to us: by version id, else by a copy that demands the ETag.
 
-        Repeating it gives the same pin. Raises `Rejected` (OBJECT_GONE) or `Superseded` when they are no longer there.
+        Repeating it gives the same pin. Raises `Rejected` (FILE_TOO_LARGE, before anything is copied; OBJECT_GONE) or
+        `Superseded` when they are no longer there.
         """
         if target.version_id:
-            return self._stat(target.bucket, target.key, target.version_id)
+            pin = self._stat(target.bucket, target.key, target.version_id)
+            demand_size(target.name, pin.size, max_bytes)
+            return pin
         key = pin_key(target.task_id)
-        source = CopySource(bucket_name=target.bucket, object_name=target.key, match_etag=target.etag)
+        try:
+            found = self._stat(target.bucket, target.key, None)
+            if target.etag and found.etag != target.etag:
+                raise Superseded(_OVERWRITTEN)
+        except (Rejected, Superseded) as lost:
+            return self._earlier_copy(key, lost)
+        demand_size(target.name, found.size, max_bytes)
+        source = CopySource(bucket_name=target.bucket, object_name=target.key, match_etag=found.etag)
         try:
             with _translated("copying", target.key):
-                self._client.copy_object(bucket_name=self.bucket, object_name=key, source=source)
-        except (Rejected, Superseded):
-            # An earlier run may have made the copy while the object was still there.
-            if not self.exists(key):
-                raise
-        return self._stat(self.bucket, key, None)
+                # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
+                copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=source)
+        except (Rejected, Superseded) as lost:
+            return self._earlier_copy(key, lost)
+        # The same ETag, the same bytes: no need to ask for the copy's size.
+        return Pin(self.bucket, key, etag=copy.etag or "", size=found.size)
+
+    def _earlier_copy(self, key: str, lost: Rejected | Superseded) -> Pin:
+        """What an earlier run copied while the object was still there; else raise `lost`."""
+        try:
+            return self._stat(self.bucket, key, None)
+        except Rejected:
+            raise lost from None
 
     def _stat(self, bucket: str, key: str, version_id: str | None) -> Pin:
         with _translated("reading", key):
@@ -228,6 +234,33 @@ class ObjectStore:
                 raise Unavailable(f"The store has no bucket {self.bucket!r}: run `brigade migrate`.", server="store")
 
 
+def demand_size(name: str, size: int, max_bytes: int) -> None:
+    """Raise `Rejected` (FILE_TOO_LARGE) if a document has more than `max_bytes`."""
+    if size > max_bytes:
+        raise Rejected(
+            f"{name} has {size / (1 << 20):,.1f} MiB; documents may have {max_bytes / (1 << 20):,.1f} MiB.",
+            code="FILE_TOO_LARGE",
+        )
+
+
+def _client(settings: Settings, endpoint: SplitResult, read_seconds: float) -> minio.Minio:
+    secure = endpoint.scheme == "https"
+    return minio.Minio(
+        endpoint=endpoint.netloc,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        secure=secure,
+        region=settings.s3_region,
+        http_client=urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=min(settings.server_timeout_seconds, 5), read=read_seconds),
+            maxsize=settings.work_threads + 4,
+            # One more try on a fresh connection; longer waits are the retry ladder's.
+            retries=urllib3.Retry(total=1, backoff_factor=0.1, status_forcelist=()),
+            ssl_context=ssl.create_default_context() if secure else None,
+        ),
+    )
+
+
 @contextmanager
 def _translated(doing: str, key: str) -> Iterator[None]:
     """The store's errors as ours."""
@@ -237,9 +270,7 @@ def _translated(doing: str, key: str) -> Iterator[None]:
         if error.code in _GONE:
             raise Rejected(f"The object was deleted before it was read: {key}", code="OBJECT_GONE") from error
         if error.code == "PreconditionFailed":
-            raise Superseded(
-                "The object was overwritten before it was read; its newer version has a task of its own."
-            ) from error
+            raise Superseded(_OVERWRITTEN) from error
         raise Unavailable(f"The store refused {doing} {key}: {error.code}: {error.message}", server="store") from error
     except ValueError as error:  # minio-py's word for names that no store can hold
         raise Rejected(f"No store can hold an object under this name: {key}: {error}", code="INVALID_NAME") from error

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
         description="The store's notification targets, as JSON: a fast one without a queue on disk, a safe one with",
     )
     server_timeout_seconds: float = Field(10, gt=0, description="How long any call to a server may take to answer")
+    copy_timeout_seconds: float = Field(300, gt=0, description="How long the store may take to copy an object for us")
 
     # The HTTP side
     url: str = Field("http://127.0.0.1:8080", description="Where the CLI finds the API")
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(20, gt=0, description="A worker that is silent for this long has lost its step")
     max_attempts: int = Field(5, gt=0, description="Runs of a step before it fails for good")
     outbox_seconds: float = Field(5, gt=0, description="A message unsent for this long is sent by the scheduler")
+    lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108

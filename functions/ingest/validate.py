@@ -47,15 +47,9 @@ def validate(ctx: Context) -> Source:
     PASSWORD_PROTECTED.
     """
     objects, name = ctx.services.objects, ctx.target.name
-    pin = objects.pin(ctx.target)
+    pin = objects.pin(ctx.target, ctx.services.settings.max_document_bytes)
     if pin.size == 0:
         raise Rejected(f"{name} is empty: it has no bytes at all.", code="EMPTY_FILE")
-    limit = ctx.services.settings.max_document_bytes
-    if pin.size > limit:
-        raise Rejected(
-            f"{name} has {pin.size / (1 << 20):,.1f} MiB; documents may have {limit / (1 << 20):,.1f} MiB.",
-            code="FILE_TOO_LARGE",
-        )
     kind = _judge(objects, pin, name)
     ctx.note(media_type=kind.media_type, bytes=pin.size)
     return Source(pin=pin, name=name, media_type=kind.media_type)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from common.context import Context, Target
 from common.errors import Rejected
+from common.objects import demand_size
 from common.records import Pin
 from common.services import Services
 from common.settings import Settings
@@ -25,8 +26,10 @@ class MemoryObjects:
             raise Rejected("The object is no longer there.", code="OBJECT_GONE")
         return self._content.read_bytes() if isinstance(self._content, Path) else self._content
 
-    def pin(self, target: Target) -> Pin:
-        return Pin(target.bucket, target.key, target.etag, len(self._bytes()))
+    def pin(self, target: Target, max_bytes: int) -> Pin:
+        size = len(self._bytes())
+        demand_size(target.name, size, max_bytes)
+        return Pin(target.bucket, target.key, target.etag, size)
 
     def read_range(self, pin: Pin, start: int, length: int) -> bytes:
         return self._bytes()[start : start + length]

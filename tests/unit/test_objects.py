@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from common import artifacts
 from common.context import Target
-from common.errors import ConfigurationError, Rejected, Unavailable
+from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
 from common.objects import ObjectStore
 from common.records import Page, Pin
 from common.settings import Settings
@@ -44,7 +47,7 @@ def put(store: ObjectStore, key: str, body: bytes) -> Target:
 
 def test_a_pin_keeps_its_bytes_whatever_happens_to_the_key(store: ObjectStore, tmp_path: Path) -> None:
     target = put(store, "incoming/a b+c/中文.txt", b"0123456789")
-    pin = store.pin(target)
+    pin = store.pin(target, 100)
     assert (pin.key, pin.size) == ("artifacts/t1/pin", 10)
     put(store, target.key, b"something else")
     store.download(pin, tmp_path / "file")
@@ -54,17 +57,79 @@ def test_a_pin_keeps_its_bytes_whatever_happens_to_the_key(store: ObjectStore, t
     assert store.read_range(pin, 10, 5) == b""
 
 
+def asked(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Fills with the method and the path of each request that minio-py sends from now on."""
+    requests: list[tuple[str, str]] = []
+    for client in (store._client, store._copier):
+        send = client._http.urlopen
+
+        def record(method: str, url: str, *, send: Any = send, **rest: Any) -> Any:
+            requests.append((method, urlsplit(url).path))
+            return send(method, url, **rest)
+
+        monkeypatch.setattr(client._http, "urlopen", record)
+    return requests
+
+
+def test_an_object_over_the_limit_is_refused_before_it_is_copied(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = put(store, "incoming/large.txt", b"x" * 101)
+    requests = asked(store, monkeypatch)
+    with pytest.raises(Rejected, match=r"large.txt has .* MiB; documents may have .* MiB") as refused:
+        store.pin(target, 100)
+    assert refused.value.code == "FILE_TOO_LARGE"
+    assert requests == [("HEAD", "/ours/incoming/large.txt")]
+
+
+def test_a_version_over_the_limit_is_refused(store: ObjectStore) -> None:
+    store.admin.create_bucket(Bucket="kept")
+    store.admin.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    made = store.admin.put_object(Bucket="kept", Key="incoming/large", Body=b"x" * 101)
+    target = Target("t5", "d5", 1, "kb", "v", "kept", "incoming/large", made["ETag"].strip('"'), made["VersionId"])
+    with pytest.raises(Rejected) as refused:
+        store.pin(target, 100)
+    assert refused.value.code == "FILE_TOO_LARGE"
+
+
+def test_to_pin_takes_three_requests(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = replace(put(store, "incoming/fresh.txt", b"fresh"), task_id="fresh")
+    requests = asked(store, monkeypatch)
+    store.pin(target, 100)
+    # minio-py's copy looks for itself whether one call can copy so much.
+    assert [method for method, _ in requests] == ["HEAD", "HEAD", "PUT"]
+
+
+def test_an_overwritten_object_is_superseded_and_not_copied(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = replace(put(store, "incoming/old.txt", b"old"), task_id="old")
+    put(store, target.key, b"new")
+    requests = asked(store, monkeypatch)
+    with pytest.raises(Superseded):
+        store.pin(target, 100)
+    assert "PUT" not in [method for method, _ in requests]
+
+
+def test_a_copy_may_take_longer_than_other_calls(endpoint: str) -> None:
+    store = ObjectStore(
+        Settings.model_validate({"s3_endpoint": endpoint, "server_timeout_seconds": 7, "copy_timeout_seconds": 70})
+    )
+    waits = [client._http.connection_pool_kw["timeout"].read_timeout for client in (store._client, store._copier)]
+    assert waits == [7, 70]
+
+
 def test_a_pin_can_be_made_again_after_the_object_is_gone(store: ObjectStore) -> None:
     target = put(store, "incoming/once.txt", b"once")
-    pin = store.pin(target)
+    pin = store.pin(target, 100)
     store.admin.delete_object(Bucket="ours", Key=target.key)
-    assert store.pin(target) == pin
+    assert store.pin(target, 100) == pin
 
 
 def test_an_object_that_is_gone_is_rejected_in_a_sentence(store: ObjectStore) -> None:
     target = Target("t9", "d9", 1, "kb", "x", "ours", "incoming/never", "etag")
     with pytest.raises(Rejected, match="deleted before it was read") as refused:
-        store.pin(target)
+        store.pin(target, 100)
     assert refused.value.code == "OBJECT_GONE"
 
 
@@ -74,7 +139,7 @@ def test_a_versioned_object_is_pinned_by_its_version(store: ObjectStore) -> None
     first = store.admin.put_object(Bucket="versioned", Key="incoming/v", Body=b"one")
     store.admin.put_object(Bucket="versioned", Key="incoming/v", Body=b"second")
     etag, version = first["ETag"].strip('"'), first["VersionId"]
-    pin = store.pin(Target("t2", "d2", 1, "kb", "v", "versioned", "incoming/v", etag, version))
+    pin = store.pin(Target("t2", "d2", 1, "kb", "v", "versioned", "incoming/v", etag, version), 100)
     assert pin == Pin("versioned", "incoming/v", etag, 3, version)
     assert store.read_range(pin, 0, 10) == b"one"
 
@@ -162,5 +227,5 @@ def test_an_endpoint_that_is_no_url_is_a_clear_error() -> None:
 @pytest.mark.parametrize("bucket", ["", "b", "../etc", "a b"])
 def test_a_bucket_that_cannot_be_is_the_documents_own_fault(store: ObjectStore, bucket: str) -> None:
     with pytest.raises(Rejected) as refused:
-        store.pin(Target("t8", "d8", 1, "kb", "x", bucket, "incoming/x", "etag"))
+        store.pin(Target("t8", "d8", 1, "kb", "x", bucket, "incoming/x", "etag"), 100)
     assert refused.value.code == "INVALID_NAME"
