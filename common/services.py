@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from threading import RLock
+from typing import Generic, TypeVar
 
 from common.db import Database
 from common.embedding import Embedder, Tokens
@@ -11,32 +13,49 @@ from common.jail import Jail
 from common.objects import ObjectStore
 from common.settings import Settings
 
+T = TypeVar("T")
+
+
+class _once(Generic[T]):  # noqa: N801 - a decorator
+    """Like functools.cached_property, which has no lock from Python 3.12 on: threads must share what is opened."""
+
+    def __init__(self, opened: Callable[[Services], T]) -> None:
+        self._open, self._name = opened, opened.__name__
+
+    def __get__(self, services: Services, owner: type[Services]) -> T:
+        with services.opening:
+            if self._name not in services.__dict__:
+                services.__dict__[self._name] = self._open(services)  # from now on Python looks there first
+            found: T = services.__dict__[self._name]
+            return found
+
 
 class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.opening = RLock()  # the embedder opens the tokens
 
-    @cached_property
+    @_once
     def database(self) -> Database:
         return Database(self.settings)
 
-    @cached_property
+    @_once
     def objects(self) -> ObjectStore:
         return ObjectStore(self.settings)
 
-    @cached_property
+    @_once
     def tokens(self) -> Tokens:
         return Tokens(self.settings.model_dir)
 
-    @cached_property
+    @_once
     def embedder(self) -> Embedder:
         return Embedder(self.settings.model_dir, threads=self.settings.embedding_threads, tokens=self.tokens)
 
-    @cached_property
+    @_once
     def index(self) -> Index:
         return Index(self.settings)
 
-    @cached_property
+    @_once
     def jail(self) -> Jail:
         return Jail()
 
