@@ -12,6 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from common.errors import Unavailable
 from common.settings import Settings
 
+# SQLSTATE: connection lost, read-only after a failover, deadlock, resources, shutdown, a table not migrated yet.
+_PASSING = ("08", "25006", "40", "53", "55P03", "57", "42P01")
+
 
 class Database:
     def __init__(self, settings: Settings, *, connections: int | None = None) -> None:
@@ -30,6 +33,9 @@ class Database:
                 "options": f"-c statement_timeout={int(timeout * 1000)} -c timezone=UTC",
                 # A black-holed connection ends as an error, not as a hang.
                 "tcp_user_timeout": int(timeout * 1000),
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
             },
         )
 
@@ -42,18 +48,18 @@ class Database:
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             raise Unavailable(f"Postgres did not answer: {_first_line(error)}", server="postgres") from error
         except DBAPIError as error:
-            if error.connection_invalidated:
-                raise Unavailable("The connection to Postgres broke.", server="postgres") from error
+            if error.connection_invalidated or str(getattr(error.orig, "pgcode", "")).startswith(_PASSING):
+                raise Unavailable(f"Postgres cannot do this now: {_first_line(error)}", server="postgres") from error
             raise
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def exclusive(self, name: str) -> Iterator[Connection]:
         """Hold the lock `name` that all processes of this database share; a holder that dies lets go of it."""
         with self.transaction() as connection:
             # Waiting in line behind long writers is what this is for, so no timeout.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
-            yield
+            yield connection
 
     def ping(self) -> None:
         with self.transaction() as connection:

@@ -162,11 +162,7 @@ class TaskDetail(Base):
     completed_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index(
-            "task_details_outbox",
-            "ready_at",
-            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL AND published_at IS NULL"),
-        ),
+        Index("task_details_outbox", "ready_at", postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL")),
         Index("task_details_leases", "owner", postgresql_where=text("status = 'RUNNING' AND owner IS NOT NULL")),
     )
 

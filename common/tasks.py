@@ -24,17 +24,20 @@ class StepRef:
 
     task_id: str
     step_order: int
+    step_name: str
     batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A step that is ours until its lease ends."""
+    """A step that is ours until its lease ends. `following`: the name of the task's next step, None after the last."""
 
     ref: StepRef
+    owner: str
     attempt: int
     target: Target
     inputs: tuple[Artifact, ...]
+    following: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,13 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
                 LEFT JOIN documents AS document ON document.id = task.document_id
                 LEFT JOIN document_versions AS version
                     ON (version.document_id, version.version) = (task.document_id, task.version)
-            WHERE (step.task_id, step.step_order, step.batch) = (:task, :step, :batch)
+            WHERE (step.task_id, step.step_order, step.batch) = (:task, :step, :batch) AND step.step_name = :name
                 AND task.id = step.task_id AND task.status = 'RUNNING' AND step.ready_at IS NOT NULL
                 AND (step.status = 'PENDING' AND coalesce(step.not_before <= now(), true)
                      OR step.status = 'RUNNING' AND step.lease_until < now())
             RETURNING step.attempt, step.input_first, step.input_last,
+                (SELECT step_name FROM task_details AS next
+                 WHERE (next.task_id, next.step_order, next.batch) = (:task, :step + 1, 0)) AS following,
                 task.document_id, task.version, document.knowledge_base_id, document.name,
                 document.bucket_name, document.object_key, version.etag, version.store_version_id
         """),
@@ -129,7 +134,7 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
         etag=row.etag or "",
         version_id=row.store_version_id,
     )
-    return Claim(ref, row.attempt, target, _inputs(connection, ref, row))
+    return Claim(ref, owner, row.attempt, target, _inputs(connection, ref, row), row.following)
 
 
 def _refusal(connection: Connection, ref: StepRef) -> Busy | Ended:
@@ -164,17 +169,18 @@ def _inputs(connection: Connection, ref: StepRef, row: Row[Any]) -> tuple[Artifa
 
 def finish(
     connection: Connection,
-    ref: StepRef,
+    claim: Claim,
     *,
-    owner: str,
-    pipeline: Pipeline,
+    share_out: bool,
     details: Mapping[str, Any],
     written: Written | None = None,
 ) -> list[StepRef] | None:
     """The step is COMPLETED and what follows it is ready; returns the messages to send.
 
-    None: the lease was lost, or the task ended meanwhile, and nothing was written down.
+    What follows is what the task's rows say: steps added to the table since it began are not for it. `share_out`: that
+    step runs in batches. None: the lease was lost, or the task ended meanwhile, and nothing was written down.
     """
+    ref = claim.ref
     output = written.artifact if written else Artifact()
     finished = connection.execute(
         text("""
@@ -189,7 +195,7 @@ def finish(
         """),
         _key(ref)
         | {
-            "owner": owner,
+            "owner": claim.owner,
             "details": _json(details),
             "inline": output.inline,
             "key": output.key,
@@ -200,10 +206,10 @@ def finish(
         return None
     if ref.batch and not _was_last_batch(connection, ref):
         return []
-    if ref.step_order == len(pipeline.steps):
+    if claim.following is None:
         _complete(connection, ref.task_id)
         return []
-    if pipeline.steps[ref.step_order].batch:  # orders count from 1, so this is the next step
+    if share_out:
         return _fan_out(connection, ref.task_id, ref.step_order + 1)
     return _make_ready(connection, ref.task_id, ref.step_order + 1)
 
@@ -233,11 +239,14 @@ def _complete(connection: Connection, task_id: str) -> None:
 
 
 def _make_ready(connection: Connection, task_id: str, step_order: int) -> list[StepRef]:
-    connection.execute(
-        text("UPDATE task_details SET ready_at = now() WHERE (task_id, step_order, batch) = (:task, :step, 0)"),
+    name = connection.execute(
+        text("""
+            UPDATE task_details SET ready_at = now() WHERE (task_id, step_order, batch) = (:task, :step, 0)
+            RETURNING step_name
+        """),
         {"task": task_id, "step": step_order},
-    )
-    return [StepRef(task_id, step_order)]
+    ).scalar_one()
+    return [StepRef(task_id, step_order, name)]
 
 
 def _fan_out(connection: Connection, task_id: str, step_order: int) -> list[StepRef]:
@@ -253,11 +262,11 @@ def _fan_out(connection: Connection, task_id: str, step_order: int) -> list[Step
                 lag(share.last, 1, 0) OVER (ORDER BY share.batch), share.last
             FROM task_details, made, unnest(made.output_cuts) WITH ORDINALITY AS share (last, batch)
             WHERE (task_id, step_order, task_details.batch) = (:task, :step, 0)
-            RETURNING task_details.batch
+            RETURNING step_name, batch
         """),
         {"task": task_id, "step": step_order},
-    ).scalars()
-    refs = [StepRef(task_id, step_order, batch) for batch in batches]
+    )
+    refs = [StepRef(task_id, step_order, row.step_name, row.batch) for row in batches]
     connection.execute(
         text("""
             UPDATE task_details SET status = 'RUNNING', started_at = now(), batches = :batches, batches_done = 0
@@ -268,11 +277,10 @@ def _fan_out(connection: Connection, task_id: str, step_order: int) -> list[Step
     return refs
 
 
-def fail(
-    connection: Connection, ref: StepRef, *, owner: str, code: str, message: str, details: Mapping[str, Any]
-) -> bool:
+def fail(connection: Connection, claim: Claim, *, code: str, message: str, details: Mapping[str, Any]) -> bool:
     """The step and its task are FAILED, for the reason given. False: it was no longer ours."""
-    reason = {"code": code, "message": message, "details": _json(details)}
+    ref = claim.ref
+    reason = {"code": code, "message": _storable(message), "details": _json(details)}
     failed = connection.execute(
         text("""
             WITH task AS (SELECT id FROM tasks WHERE id = :task AND status = 'RUNNING' FOR NO KEY UPDATE)
@@ -283,7 +291,7 @@ def fail(
             WHERE (step.task_id, step.step_order, step.batch) = (task.id, :step, :batch)
                 AND step.status = 'RUNNING' AND step.owner = :owner
         """),
-        _key(ref) | reason | {"owner": owner},
+        _key(ref) | reason | {"owner": claim.owner},
     )
     if not failed.rowcount:
         return False
@@ -306,16 +314,29 @@ def fail(
     return True
 
 
-def retry_later(connection: Connection, ref: StepRef, *, owner: str, seconds: float, code: str, message: str) -> bool:
-    """The step waits for another run; its reason shows meanwhile. False: it was no longer ours."""
+def retry_later(
+    connection: Connection, claim: Claim, *, seconds: float, code: str, message: str, counted: bool = True
+) -> bool:
+    """The step waits for another run; its reason shows meanwhile. False: it was no longer ours.
+
+    `counted`: whether this run was one of the attempts that a step has.
+    """
     put_back = connection.execute(
         text("""
             UPDATE task_details
             SET status = 'PENDING', owner = NULL, lease_until = NULL, published_at = NULL,
-                not_before = now() + :seconds * interval '1 second', error_code = :code, error_message = :message
+                attempt = attempt - :uncounted, not_before = now() + :seconds * interval '1 second',
+                error_code = :code, error_message = :message
             WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
         """),
-        _key(ref) | {"owner": owner, "seconds": seconds, "code": code, "message": message},
+        _key(claim.ref)
+        | {
+            "owner": claim.owner,
+            "seconds": seconds,
+            "code": code,
+            "message": _storable(message),
+            "uncounted": 0 if counted else 1,
+        },
     )
     return bool(put_back.rowcount)
 
@@ -328,7 +349,7 @@ def cancel(connection: Connection, task_ids: Iterable[str], *, code: str, messag
             WHERE id = ANY(:tasks) AND status IN ('PENDING', 'RUNNING')
             RETURNING id
         """),
-        {"tasks": list(task_ids), "code": code, "message": message},
+        {"tasks": list(task_ids), "code": code, "message": _storable(message)},
     )
     ids = [row.id for row in cancelled]
     if ids:
@@ -342,42 +363,40 @@ def cancel(connection: Connection, task_ids: Iterable[str], *, code: str, messag
     return ids
 
 
-def release(connection: Connection, ref: StepRef, *, owner: str) -> None:
+def release(connection: Connection, claim: Claim) -> None:
     """Give the step back as if it had not been claimed: this worker is going away."""
     connection.execute(
         text("""
             UPDATE task_details SET status = 'PENDING', owner = NULL, lease_until = NULL, attempt = attempt - 1
             WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
         """),
-        _key(ref) | {"owner": owner},
+        _key(claim.ref) | {"owner": claim.owner},
     )
 
 
-def renew(connection: Connection, refs: Iterable[StepRef], *, owner: str, lease_seconds: float) -> set[StepRef]:
-    """Prolong the leases of these steps; returns those that are still the owner's."""
+def renew(connection: Connection, claims: Iterable[Claim], *, lease_seconds: float) -> set[str]:
+    """Prolong the leases of these claims; returns the owners of those that still hold."""
     renewed = connection.execute(
         text("""
             UPDATE task_details AS step SET lease_until = now() + :lease * interval '1 second'
-            FROM tasks AS task,
-                unnest(:tasks ::text[], :steps ::int[], :batches ::int[]) AS given (task_id, step_order, batch)
-            WHERE (step.task_id, step.step_order, step.batch) = (given.task_id, given.step_order, given.batch)
-                AND step.owner = :owner AND step.status = 'RUNNING'
+            FROM tasks AS task
+            WHERE step.owner = ANY(:owners) AND step.status = 'RUNNING'
                 AND task.id = step.task_id AND task.status = 'RUNNING'
-            RETURNING step.task_id, step.step_order, step.batch
+            RETURNING step.owner
         """),
-        _columns(refs) | {"owner": owner, "lease": lease_seconds},
+        {"owners": [claim.owner for claim in claims], "lease": lease_seconds},
     )
-    return {StepRef(row.task_id, row.step_order, row.batch) for row in renewed}
+    return set(renewed.scalars())
 
 
-def set_progress(connection: Connection, ref: StepRef, *, owner: str, percent: float) -> None:
+def set_progress(connection: Connection, claim: Claim, *, percent: float) -> None:
     """Progress never goes back."""
     connection.execute(
         text("""
             UPDATE task_details SET progress = greatest(progress, :percent)
             WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
         """),
-        _key(ref) | {"owner": owner, "percent": percent},
+        _key(claim.ref) | {"owner": claim.owner, "percent": percent},
     )
 
 
@@ -385,7 +404,7 @@ def unsent_after(connection: Connection, ref: StepRef) -> list[StepRef]:
     """The messages that follow `ref` and have perhaps never been sent."""
     rows = connection.execute(
         text("""
-            SELECT task_id, step_order, batch FROM task_details
+            SELECT task_id, step_order, step_name, batch FROM task_details
             WHERE task_id = :task AND step_order = :step + 1
                 AND status = 'PENDING' AND ready_at IS NOT NULL AND published_at IS NULL
         """),
@@ -394,20 +413,36 @@ def unsent_after(connection: Connection, ref: StepRef) -> list[StepRef]:
     return [StepRef(*row) for row in rows]
 
 
-def unsent(connection: Connection, *, older_than_seconds: float, limit: int) -> list[tuple[StepRef, str, str]]:
-    """Messages that should have been sent by now, with their task's type and step's name, oldest first."""
+def overdue(
+    connection: Connection, *, steps: Iterable[str], unsent_seconds: float, lost_seconds: float, limit: int
+) -> list[tuple[StepRef, str]]:
+    """Runs of these steps whose message may not exist, each with its task's type. They are taken as sent now.
+
+    It was not sent within `unsent_seconds`; or its worker died, and in so long nobody has taken over; or it was sent,
+    and nothing has come of it for `lost_seconds`.
+    """
     rows = connection.execute(
         text("""
-            SELECT step.task_id, step.step_order, step.batch, task.type, step.step_name
-            FROM task_details AS step JOIN tasks AS task ON task.id = step.task_id
-            WHERE step.status = 'PENDING' AND step.ready_at IS NOT NULL AND step.published_at IS NULL
-                AND greatest(step.ready_at, step.not_before) < now() - :age * interval '1 second'
-                AND task.status = 'RUNNING'
-            ORDER BY step.ready_at LIMIT :limit
+            UPDATE task_details AS step SET published_at = now()
+            FROM tasks AS task
+            WHERE task.id = step.task_id AND task.status = 'RUNNING'
+                AND (step.task_id, step.step_order, step.batch) IN (
+                    SELECT task_id, step_order, batch FROM task_details
+                    WHERE step_name = ANY(:steps)
+                        AND (status = 'PENDING' AND ready_at IS NOT NULL
+                                 AND (published_at IS NULL
+                                          AND greatest(ready_at, not_before) < now() - :unsent * interval '1 second'
+                                      OR greatest(published_at, not_before) < now() - :lost * interval '1 second')
+                             OR status = 'RUNNING' AND owner IS NOT NULL
+                                 AND lease_until < now() - :unsent * interval '1 second'
+                                 AND (coalesce(published_at < lease_until, true)
+                                      OR published_at < now() - :lost * interval '1 second'))
+                    ORDER BY ready_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+            RETURNING step.task_id, step.step_order, step.step_name, step.batch, task.type
         """),
-        {"age": older_than_seconds, "limit": limit},
+        {"steps": list(steps), "unsent": unsent_seconds, "lost": lost_seconds, "limit": limit},
     )
-    return [(StepRef(row.task_id, row.step_order, row.batch), row.type, row.step_name) for row in rows]
+    return [(StepRef(row.task_id, row.step_order, row.step_name, row.batch), row.type) for row in rows]
 
 
 def mark_published(connection: Connection, refs: Iterable[StepRef]) -> None:
@@ -433,12 +468,24 @@ def _columns(refs: Iterable[StepRef]) -> dict[str, Any]:
 
 
 def _key(ref: StepRef) -> dict[str, Any]:
-    return {"task": ref.task_id, "step": ref.step_order, "batch": ref.batch}
+    return {"task": ref.task_id, "step": ref.step_order, "name": ref.step_name, "batch": ref.batch}
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    # Postgres' jsonb has no NUL character.
-    return msgspec.json.encode(value).decode().replace("\\u0000", "")
+    return msgspec.json.encode(_storable(value)).decode()
+
+
+def _storable(value: Any) -> Any:
+    """Without what Postgres keeps in no text: NUL characters and halves of surrogate pairs. Documents hold both."""
+    match value:
+        case str():
+            return value.replace("\x00", "").encode(errors="replace").decode()
+        case Mapping():
+            return {_storable(key): _storable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_storable(one) for one in value]
+        case _:
+            return value
 
 
 def _bytes(value: memoryview | bytes | None) -> bytes | None:

@@ -108,6 +108,9 @@ class PikaBroker:
     def wait_connected(self, seconds: float) -> bool:
         return self._connected.wait(seconds)
 
+    def is_current(self, delivery: Delivery) -> bool:
+        return delivery.epoch == self._epoch
+
     def publish(self, publications: Sequence[Publication]) -> None:
         if not publications:
             return
@@ -117,7 +120,7 @@ class PikaBroker:
         try:
             self._call(partial(self._publish, publications, done))
             done.result(timeout=self._timeout + len(publications) * 0.01)
-        except (AMQPError, OSError, TimeoutError) as error:
+        except (AMQPError, OSError, TimeoutError, AssertionError) as error:
             raise Unavailable(f"RabbitMQ did not confirm a message: {error!r}", server="rabbitmq") from error
 
     def ack(self, delivery: Delivery) -> None:
@@ -153,7 +156,7 @@ class PikaBroker:
                 while not self._closing.is_set():
                     self._serve()
                 self._shut()
-            except (AMQPError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - pika raises plain exceptions too, and this thread must not end
                 self._lost(error)
                 self._closing.wait(_RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)])
                 failures += 1
@@ -186,8 +189,8 @@ class PikaBroker:
         log.warning("broker.disconnected", error=repr(error))
         try:
             self._shut()
-        except (AMQPError, OSError):
-            log.debug("broker.close_failed")
+        except Exception as failure:  # noqa: BLE001 - it is lost in any case
+            log.debug("broker.close_failed", error=repr(failure))
 
     def _deliver(self, queue: str, epoch: int, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         assert self._on_delivery is not None
@@ -206,9 +209,9 @@ class PikaBroker:
                     pika.BasicProperties(delivery_mode=2, content_type="application/json", headers=dict(one.headers)),
                     mandatory=True,
                 )
-        except (UnroutableError, NackError) as error:
+        except (UnroutableError, NackError, ValueError) as error:
             done.set_exception(error)  # this message's trouble, not the connection's
-        except (AMQPError, OSError) as error:
+        except Exception as error:
             done.set_exception(error)
             raise
         else:

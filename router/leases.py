@@ -12,7 +12,7 @@ import structlog
 from common import tasks
 from common.db import Database
 from common.errors import LeaseLost, Retryable, TimedOut, Unavailable
-from common.tasks import StepRef
+from common.tasks import Claim
 
 log = structlog.get_logger()
 
@@ -29,8 +29,8 @@ class ShuttingDown(Retryable):
 class Run:
     """One run of a step, as the function's context sees it."""
 
-    def __init__(self, ref: StepRef, timeout_seconds: float) -> None:
-        self.ref = ref
+    def __init__(self, claim: Claim, timeout_seconds: float) -> None:
+        self.claim = claim
         self.timeout_seconds = timeout_seconds
         self.started = time.monotonic()
         self.percent = 0.0
@@ -39,8 +39,9 @@ class Run:
         self.stopping = False
 
     @property
-    def overdue(self) -> bool:
-        return time.monotonic() - self.started > self.timeout_seconds
+    def overdue_seconds(self) -> float:
+        """How long it has gone on beyond its time; negative before that."""
+        return time.monotonic() - self.started - self.timeout_seconds
 
     def progress(self, fraction: float) -> None:
         self.percent = 100 * min(max(fraction, 0.0), 1.0)
@@ -51,55 +52,59 @@ class Run:
             raise LeaseLost
         if self.stopping:
             raise ShuttingDown
-        if self.overdue:
+        if self.overdue_seconds > 0:
             raise TimedOut(f"The step took longer than the {self.timeout_seconds:g} s it may take.")
 
 
 class Leases:
-    def __init__(self, database: Database, *, owner: str, lease_seconds: float) -> None:
+    def __init__(self, database: Database, *, lease_seconds: float) -> None:
         self._database = database
-        self._owner = owner
         self._lease_seconds = lease_seconds
-        self._runs: dict[StepRef, Run] = {}
+        self._runs: set[Run] = set()
         self._renewed = time.monotonic()
 
     @contextmanager
-    def hold(self, ref: StepRef, timeout_seconds: float) -> Iterator[Run]:
-        run = self._runs[ref] = Run(ref, timeout_seconds)
+    def hold(self, claim: Claim, timeout_seconds: float) -> Iterator[Run]:
+        run = Run(claim, timeout_seconds)
+        self._runs.add(run)
         try:
             yield run
         finally:
-            del self._runs[ref]
+            self._runs.discard(run)
 
     def stop_all(self) -> None:
         """Ask every run to end at its next check."""
-        for run in list(self._runs.values()):
+        for run in list(self._runs):
             run.stopping = True
 
     def beat(self) -> None:
-        """Write progress; renew leases when a third of their time has passed. Raises nothing: it will beat again."""
-        runs = list(self._runs.values())
-        try:
-            self._write_progress(runs)
-            if time.monotonic() - self._renewed > self._lease_seconds / 3:
-                self._renew(runs)
-        except Unavailable as error:
-            log.warning("lease.not_renewed", error=error.message)
+        """Write progress; renew leases when a third of their time has passed."""
+        runs = list(self._runs)
+        self._write_progress(runs)
+        if time.monotonic() - self._renewed > self._lease_seconds / 3:
+            self._renew(runs)
 
     def keep_alive(self, stop: threading.Event) -> None:
         """Beat until told to stop; the body of a thread."""
         while not stop.wait(min(_PROGRESS_SECONDS, self._lease_seconds / 6)):
-            self.beat()
+            try:
+                self.beat()
+            except Unavailable as error:
+                log.warning("lease.not_renewed", error=error.message)
+            except Exception as error:  # without this thread all leases would be lost
+                log.error("lease.not_renewed", exc_info=error)
 
     def _renew(self, runs: list[Run]) -> None:
         self._renewed = time.monotonic()
-        if not runs:
+        # A run that never looks whether its time is up is left to itself: another worker will take the step over.
+        alive = [run for run in runs if run.overdue_seconds < self._lease_seconds]
+        if not alive:
             return
         with self._database.transaction() as connection:
-            refs = [run.ref for run in runs]
-            still_ours = tasks.renew(connection, refs, owner=self._owner, lease_seconds=self._lease_seconds)
-        for run in runs:
-            run.lost = run.lost or run.ref not in still_ours
+            claims = [run.claim for run in alive]
+            held = tasks.renew(connection, claims, lease_seconds=self._lease_seconds)
+        for run in alive:
+            run.lost = run.lost or run.claim.owner not in held
 
     def _write_progress(self, runs: list[Run]) -> None:
         moved = [run for run in runs if run.percent > run.written_percent]
@@ -107,5 +112,5 @@ class Leases:
             return
         with self._database.transaction() as connection:
             for run in moved:
+                tasks.set_progress(connection, run.claim, percent=run.percent)
                 run.written_percent = run.percent
-                tasks.set_progress(connection, run.ref, owner=self._owner, percent=run.percent)

@@ -13,9 +13,8 @@ import structlog
 
 from common import tasks
 from common.db import Database
-from common.pipelines import Pipeline
 from common.tasks import StepRef
-from router import letters
+from router import letters, topology
 from router.broker import Broker, Publication
 from router.message import Message
 
@@ -24,11 +23,8 @@ log = structlog.get_logger()
 _RELAY_LIMIT = 500
 
 
-def messages(pipeline: Pipeline, refs: Sequence[StepRef]) -> list[Message]:
-    return [
-        Message(pipeline.name, pipeline.steps[ref.step_order - 1].name, ref.task_id, ref.step_order, ref.batch)
-        for ref in refs
-    ]
+def messages(pipeline_name: str, refs: Sequence[StepRef]) -> list[Message]:
+    return [Message(pipeline_name, ref.step_name, ref.task_id, ref.step_order, ref.batch) for ref in refs]
 
 
 class Outbox:
@@ -52,12 +48,22 @@ class Outbox:
             with self._database.transaction() as connection:
                 tasks.mark_published(connection, sent)
 
-    def relay(self, older_than_seconds: float) -> int:
-        """Send what should have been sent by now: its worker died, or RabbitMQ was away. Returns how many."""
+    def relay(self, *, unsent_seconds: float, lost_seconds: float) -> int:
+        """Send what should have been sent, or have had an effect, by now. Returns how many.
+
+        Its worker died, RabbitMQ was away, or RabbitMQ lost it. A message too many changes nothing. All in one
+        transaction, so that what could not be sent is overdue again.
+        """
         with self._database.transaction() as connection:
-            overdue = tasks.unsent(connection, older_than_seconds=older_than_seconds, limit=_RELAY_LIMIT)
-        self.send([Message(kind, step, ref.task_id, ref.step_order, ref.batch) for ref, kind, step in overdue])
-        self.flush()
-        if overdue:
-            log.info("outbox.relayed", messages=len(overdue))
-        return len(overdue)
+            overdue = tasks.overdue(
+                connection,
+                steps=topology.step_names(),  # there is a queue for these
+                unsent_seconds=unsent_seconds,
+                lost_seconds=lost_seconds,
+                limit=_RELAY_LIMIT,
+            )
+            found = [message for ref, pipeline_name in overdue for message in messages(pipeline_name, [ref])]
+            self._broker.publish([letters.to_step(message) for message in found])
+        if found:
+            log.info("outbox.relayed", messages=len(found))
+        return len(found)

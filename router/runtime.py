@@ -13,6 +13,7 @@ A crash anywhere is answered by redelivery or by the relay of router/outbox.py, 
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ from router.signatures import signature_of
 from router.table import PIPELINES
 
 log = structlog.get_logger()
+
+# While a server is away, what needs it looks for it so often.
+_OUTAGE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Runtime:
         self._leases = leases
         self._outbox = outbox
         self._pipelines = pipelines
+        self._numbers = itertools.count(1)
         self._failpoints = Failpoints(services.settings.failpoints)
 
     def handle(self, delivery: Delivery) -> None:
@@ -104,21 +109,20 @@ class Runtime:
     def _job(self, delivery: Delivery) -> _Job:
         message = decode(delivery.body)
         pipeline = self._pipelines.get(message.pipeline)
-        if pipeline is None or not 0 < message.step_order <= len(pipeline.steps):
-            raise InvalidMessage(f"There is no step {message.step_order} of a pipeline {message.pipeline!r}.")
-        step = pipeline.steps[message.step_order - 1]
-        if step.name != message.step or step.function is None:
-            raise InvalidMessage(f"Step {message.step_order} of {message.pipeline} is {step.name}, not {message.step}.")
+        step = next((one for one in pipeline.steps if one.name == message.step), None) if pipeline else None
+        if pipeline is None or step is None or step.function is None:
+            raise InvalidMessage(f"The table has no function for {message.step} in a pipeline {message.pipeline}.")
         return _Job(message, pipeline, step)
 
     def _work(self, job: _Job, delivery: Delivery) -> _Outgoing:
         ref = job.message.ref
         with self._database.transaction() as connection:
-            claim = tasks.claim(connection, ref, owner=self._owner, lease_seconds=self._settings.lease_seconds)
+            owner = f"{self._owner}/{next(self._numbers)}"  # of this run alone, not of any later one of this worker's
+            claim = tasks.claim(connection, ref, owner=owner, lease_seconds=self._settings.lease_seconds)
             following = tasks.unsent_after(connection, ref) if isinstance(claim, Ended) else []
         match claim:
             case Ended():
-                return _Outgoing(messages(job.pipeline, following))
+                return _Outgoing(messages(job.pipeline.name, following))
             case Busy(seconds):
                 return _Outgoing(letters=[letters.later(delivery.key, delivery.body, seconds)])
             case Claim():
@@ -133,7 +137,7 @@ class Runtime:
         try:
             if claim.attempt > self._settings.max_attempts:
                 raise BrigadeError(f"The worker died in each of {claim.attempt - 1} runs.", code="WORKER_DIED")
-            with self._leases.hold(claim.ref, job.step.timeout_seconds) as run:
+            with self._leases.hold(claim, job.step.timeout_seconds) as run:
                 written = self._call(job, claim, run, details)
             self._failpoints.reach("after_run", job.step.name)
             outgoing = self._finish(job, claim, written, details)
@@ -184,18 +188,17 @@ class Runtime:
             result if contract.makes.stream else [result],
             inline_bytes=self._settings.inline_artifact_bytes,
             # For the next step that works in shares, if there is one.
-            cut_records=next((step.batch for step in job.pipeline.steps[claim.ref.step_order :] if step.batch), None),
+            cut_records=next((step.batch for step in _after(job) if step.batch), None),
         )
 
     def _finish(self, job: _Job, claim: Claim, written: Written | None, details: dict[str, Any]) -> _Outgoing:
+        share_out = any(step.batch for step in job.pipeline.steps if step.name == claim.following)
         with self._database.transaction() as connection:
-            ready = tasks.finish(
-                connection, claim.ref, owner=self._owner, pipeline=job.pipeline, details=details, written=written
-            )
+            ready = tasks.finish(connection, claim, share_out=share_out, details=details, written=written)
         if ready is None:
             raise LeaseLost
         self._failpoints.reach("after_finish", job.step.name)
-        return _Outgoing(messages(job.pipeline, ready))
+        return _Outgoing(messages(job.pipeline.name, ready))
 
     def _stop(self, claim: Claim, error: Stopped) -> None:
         """The function found that its task has no point any more."""
@@ -204,13 +207,11 @@ class Runtime:
 
     def _release(self, claim: Claim) -> None:
         with self._database.transaction() as connection:
-            tasks.release(connection, claim.ref, owner=self._owner)
+            tasks.release(connection, claim)
 
     def _fail(self, claim: Claim, error: BrigadeError, details: dict[str, Any]) -> bool:
         with self._database.transaction() as connection:
-            return tasks.fail(
-                connection, claim.ref, owner=self._owner, code=error.code, message=error.message, details=details
-            )
+            return tasks.fail(connection, claim, code=error.code, message=error.message, details=details)
 
     def _retry_or_fail(
         self, job: _Job, claim: Claim, error: Exception, details: dict[str, Any]
@@ -220,22 +221,28 @@ class Runtime:
         if not isinstance(error, Retryable):
             log.error("step.raised", exc_info=error)
         body = encode(job.message)
-        if claim.attempt < self._settings.max_attempts:
-            seconds = _delay(claim.attempt)
+        # A server that is away is nobody's fault, and may be away for long: it uses up no attempt.
+        counted = not isinstance(error, Unavailable)
+        if claim.attempt < self._settings.max_attempts or not counted:
+            seconds = _delay(claim.attempt) if counted else _OUTAGE_SECONDS
             with self._database.transaction() as connection:
                 ours = tasks.retry_later(
-                    connection, claim.ref, owner=self._owner, seconds=seconds, code=known.code, message=known.message
+                    connection, claim, seconds=seconds, code=known.code, message=known.message, counted=counted
                 )
             return "retried", _Outgoing(letters=[letters.later(job.step.name, body, seconds)] if ours else [])
         dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=known)
         return "failed", _Outgoing(letters=[dead] if self._fail(claim, known, details) else [])
 
 
-def put_off(broker: Broker, delivery: Delivery, seconds: float = 10) -> None:
+def _after(job: _Job) -> Sequence[Step]:
+    return job.pipeline.steps[job.pipeline.steps.index(job.step) + 1 :]
+
+
+def put_off(broker: Broker, delivery: Delivery) -> None:
     """Something it needs is down: the delivery waits on the ladder, or, if even that fails, on its queue."""
     key = topology.NOTIFICATIONS if delivery.queue == topology.NOTIFICATIONS else delivery.key
     try:
-        broker.publish([Publication(topology.rung(topology.rung_for(seconds)), key, delivery.body)])
+        broker.publish([Publication(topology.rung(topology.rung_for(_OUTAGE_SECONDS)), key, delivery.body)])
     except Unavailable:
         broker.requeue(delivery)
     else:

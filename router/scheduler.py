@@ -36,8 +36,12 @@ class Scheduler:
         self._stop = threading.Event()
         self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
         outbox = Outbox(self._services.database, self._broker)
+
+        def relay() -> int:
+            return outbox.relay(unsent_seconds=settings.outbox_seconds, lost_seconds=settings.lost_seconds)
+
         self._jobs = [
-            Job("relay", settings.outbox_seconds, lambda: outbox.relay(settings.outbox_seconds)),
+            Job("relay", settings.outbox_seconds, relay),
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
         ]

@@ -55,7 +55,7 @@ class Worker:
             on_delivery=self._receive,
         )
         self._outbox = Outbox(self._services.database, self._broker)
-        self._leases = Leases(self._services.database, owner=owner, lease_seconds=settings.lease_seconds)
+        self._leases = Leases(self._services.database, lease_seconds=settings.lease_seconds)
         self._ingress = Ingress(
             self._services.database,
             self._services.objects,
@@ -68,7 +68,10 @@ class Worker:
     def run(self) -> None:
         """Work until `stop` is called."""
         self._warm_up()
-        workers = [threading.Thread(target=self._work, name=f"work-{n}") for n in range(self._settings.work_threads)]
+        workers = [
+            threading.Thread(target=self._work, name=f"work-{n}", daemon=True)
+            for n in range(self._settings.work_threads)
+        ]
         helpers = [
             threading.Thread(target=self._leases.keep_alive, args=(self._stop,), name="heartbeat", daemon=True),
             threading.Thread(target=self._mark, name="outbox", daemon=True),
@@ -111,6 +114,8 @@ class Worker:
             _, _, delivery = self._waiting.get()
             if delivery is None:
                 return
+            if not self._broker.is_current(delivery):
+                continue  # its connection broke: it has been, or will be, delivered again
             handler = self._ingress if delivery.queue == topology.NOTIFICATIONS else self._runtime
             try:
                 handler.handle(delivery)
@@ -136,6 +141,8 @@ class Worker:
             self._outbox.flush()
         except Unavailable as error:  # marks only spare a message sent twice
             log.info("outbox.marks_lost", reason=error.message)
+        except Exception as error:
+            log.error("outbox.marks_lost", exc_info=error)
 
 
 def _queues(functions: Sequence[str] | None) -> list[str]:

@@ -28,7 +28,7 @@ from pymilvus import MilvusClient
 from common.errors import ConfigurationError
 from deploy.local.server import Server
 from deploy.local.servers import LocalServers
-from deploy.local.state import is_free
+from deploy.local.state import free_port, is_free
 from tests.processes import descendants, running
 
 pytestmark = pytest.mark.integration
@@ -243,22 +243,31 @@ def _notify(store: Minio, bucket: str, *targets: str) -> None:
     store.set_bucket_notification(bucket_name=bucket, config=NotificationConfig(queue_config_list=rules))
 
 
-def test_each_upload_is_told_twice_with_our_token(servers: LocalServers) -> None:
-    store = _minio(servers.environment)
+@pytest.fixture
+def telling(servers: LocalServers, tmp_path: Path) -> Iterator[LocalServers]:
+    """A store whose webhook comes to us: the session's may be heard by a running API."""
+    elsewhere = ("BRIGADE_DATABASE_URL", "BRIGADE_AMQP_URL", "BRIGADE_MILVUS_URI")
+    reuse = {name: servers.environment[name] for name in elsewhere}
+    with LocalServers(tmp_path / "telling", api_port=free_port(), reuse=reuse) as telling:
+        yield telling
+
+
+def test_each_upload_is_told_twice_with_our_token(telling: LocalServers) -> None:
+    store = _minio(telling.environment)
     _notify(store, "two-lanes", "FAST", "SAFE")
-    with hearing(servers.api_port) as heard:
+    with hearing(telling.api_port) as heard:
         _put(store, "two-lanes", "incoming/a b.txt")
         for _ in ("fast", "safe"):
             sender, body = heard.get(timeout=15)
-            assert sender == f"/events/s3 Bearer {servers.environment['BRIGADE_EVENTS_TOKEN']}"
+            assert sender == f"/events/s3 Bearer {telling.environment['BRIGADE_EVENTS_TOKEN']}"
             assert body["Key"] == "two-lanes/incoming/a b.txt"
 
 
-def test_the_safe_lane_tells_later_what_nobody_heard_even_if_the_store_was_killed(servers: LocalServers) -> None:
-    store = _minio(servers.environment)
+def test_the_safe_lane_tells_later_what_nobody_heard_even_if_the_store_was_killed(telling: LocalServers) -> None:
+    store = _minio(telling.environment)
     _notify(store, "safe-lane", "SAFE")
     _put(store, "safe-lane", "incoming/unheard.txt")
-    servers.store.kill()
-    servers.store.start()
-    with hearing(servers.api_port) as heard:
+    telling.store.kill()
+    telling.store.start()
+    with hearing(telling.api_port) as heard:
         assert heard.get(timeout=15)[1]["Key"] == "safe-lane/incoming/unheard.txt"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from common import documents, tasks
 from common.context import Context
 from common.db import Database
-from common.errors import Rejected, Retryable, Superseded
+from common.errors import Rejected, Retryable, Superseded, Unavailable
 from common.events import ObjectCreated
 from common.pipelines import Pipeline, Step
 from common.services import Services
@@ -64,7 +64,7 @@ class Rig:
         self.runtime = self.worker("me")
 
     def worker(self, owner: str) -> Runtime:
-        leases = Leases(self.database, owner=owner, lease_seconds=60)
+        leases = Leases(self.database, lease_seconds=60)
         pipelines = {self.pipeline.name: self.pipeline}
         return Runtime(self.services, self.broker, owner=owner, leases=leases, outbox=self.outbox, pipelines=pipelines)
 
@@ -94,7 +94,7 @@ class Rig:
         event = ObjectCreated("b", "incoming/a.txt", f"{sequencer:032X}", etag=etag, size=5)
         with self.database.transaction() as connection:
             ready = documents.arrive(connection, event, self.pipeline)
-        self.outbox.send(messages(self.pipeline, ready))
+        self.outbox.send(messages(self.pipeline.name, ready))
         return ready[0].task_id
 
     def run(self) -> None:
@@ -181,8 +181,8 @@ def test_a_message_lost_after_finishing_is_sent_by_the_relay(rig: Rig) -> None:
     rig.outbox.flush()
     rig.broker.queues.clear()  # RabbitMQ lost everything, after it had confirmed
     rig.sql("UPDATE task_details SET published_at = NULL")
-    assert rig.outbox.relay(older_than_seconds=0) == 1
-    assert rig.outbox.relay(older_than_seconds=0) == 0
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
 
@@ -190,7 +190,7 @@ def test_a_message_lost_after_finishing_is_sent_by_the_relay(rig: Rig) -> None:
 def test_a_step_that_a_live_worker_holds_is_put_off(rig: Rig) -> None:
     task_id = rig.arrive()
     with rig.database.transaction() as connection:
-        held = tasks.claim(connection, tasks.StepRef(task_id, 2), owner="another", lease_seconds=60)
+        held = tasks.claim(connection, tasks.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="another", lease_seconds=60)
     assert isinstance(held, tasks.Claim)
     delivery = rig.broker.queues["brigade.step.extract_text"].popleft()
     rig.runtime.handle(delivery)
@@ -201,7 +201,7 @@ def test_a_step_that_a_live_worker_holds_is_put_off(rig: Rig) -> None:
 def test_a_step_whose_worker_died_is_taken_over_when_its_lease_has_ended(rig: Rig) -> None:
     task_id = rig.arrive()
     with rig.database.transaction() as connection:
-        tasks.claim(connection, tasks.StepRef(task_id, 2), owner="dead", lease_seconds=0)
+        tasks.claim(connection, tasks.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="dead", lease_seconds=0)
     rig.run()
     task = rig.task(task_id)
     assert task["status"] == "COMPLETED"
@@ -210,7 +210,7 @@ def test_a_step_whose_worker_died_is_taken_over_when_its_lease_has_ended(rig: Ri
 
 def test_a_worker_that_lost_its_lease_writes_nothing(rig: Rig) -> None:
     task_id = rig.arrive()
-    rig.before["EXTRACT_TEXT"] = lambda _: rig.sql("UPDATE task_details SET owner = 'another' WHERE owner = 'me'")
+    rig.before["EXTRACT_TEXT"] = lambda _: rig.sql("UPDATE task_details SET owner = 'another' WHERE owner LIKE 'me/%'")
     rig.runtime.handle(rig.broker.queues["brigade.step.extract_text"].popleft())
     assert rig.steps(task_id)[1] == "RUNNING"
     assert not rig.broker.queues["brigade.step.split"]
@@ -314,7 +314,7 @@ def test_a_message_that_makes_no_sense_goes_to_the_dead_letters(rig: Rig, body: 
 def test_a_message_for_a_step_that_is_not_ready_starts_nothing(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.broker.queues.clear()
-    (forged,) = messages(rig.pipeline, [tasks.StepRef(task_id, 5)])
+    (forged,) = messages(rig.pipeline.name, [tasks.StepRef(task_id, 5, "STORE")])
     rig.broker.publish([to_step(forged)])
     rig.run()
     assert rig.calls == []
@@ -322,15 +322,81 @@ def test_a_message_for_a_step_that_is_not_ready_starts_nothing(rig: Rig) -> None
 
 def test_progress_shows_while_a_step_runs_and_never_goes_back(rig: Rig) -> None:
     task_id = rig.arrive()
-    ref = tasks.StepRef(task_id, 2)
+    ref = tasks.StepRef(task_id, 2, "EXTRACT_TEXT")
     with rig.database.transaction() as connection:
-        tasks.claim(connection, ref, owner="me", lease_seconds=60)
-        tasks.set_progress(connection, ref, owner="me", percent=50)
-        tasks.set_progress(connection, ref, owner="me", percent=20)
-        tasks.set_progress(connection, ref, owner="another", percent=90)
+        claim = tasks.claim(connection, ref, owner="me", lease_seconds=60)
+        assert isinstance(claim, tasks.Claim)
+        tasks.set_progress(connection, claim, percent=50)
+        tasks.set_progress(connection, claim, percent=20)
+        tasks.set_progress(connection, replace(claim, owner="another"), percent=90)
     task = rig.task(task_id)
     assert task["task_details"][1]["progress"] == 50
     assert task["overall_progress"] == 30  # 10 for the upload, half of 40
+
+
+def test_rabbitmq_losing_everything_it_had_confirmed_loses_no_task(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.outbox.flush()
+    rig.broker.queues.clear()
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0  # it was sent, and may be in a queue
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=0) == 1
+    rig.run()
+    assert rig.task(task_id)["status"] == "COMPLETED"
+
+
+def test_a_step_whose_worker_and_message_are_both_gone_is_found(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.broker.queues.clear()
+    with rig.database.transaction() as connection:
+        tasks.claim(connection, tasks.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="dead", lease_seconds=0)
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0  # told once, not every few seconds
+    rig.run()
+    assert rig.task(task_id)["status"] == "COMPLETED"
+
+
+def test_what_the_relay_could_not_send_is_overdue_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.broker.queues.clear()
+    rig.broker.fail_next = 1
+    with pytest.raises(Unavailable):
+        rig.outbox.relay(unsent_seconds=0, lost_seconds=60)
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+
+
+def test_a_server_that_is_away_uses_up_no_attempt(rig: Rig) -> None:
+    task_id = rig.arrive()
+    rig.before["SPLIT"] = lambda _: _raise(Unavailable("Away.")) if rig.names().count("SPLIT") < 20 else None
+    rig.run_without_waiting()
+    task = rig.task(task_id)
+    assert task["status"] == "COMPLETED"
+    assert task["task_details"][2]["attempt"] == 1
+
+
+@pytest.mark.parametrize("text", ["\x00", "\\u0000", "a\ud800b", "\\"])
+def test_details_and_reasons_may_hold_whatever_documents_do(rig: Rig, text: str) -> None:
+    noted = rig.arrive(sequencer=1, etag="e1")
+    rig.before["EXTRACT_TEXT"] = lambda ctx: ctx.note(title=text, parts=[text])
+    rig.run()
+    assert rig.task(noted)["status"] == "COMPLETED"
+    refused = rig.arrive(sequencer=2, etag="e2")
+    rig.before["EXTRACT_TEXT"] = partial(_raise, Rejected(f"It is named {text}.", code="UNSUPPORTED_TYPE"))
+    rig.run()
+    assert rig.task(refused)["error_code"] == "UNSUPPORTED_TYPE"
+
+
+def test_a_step_added_to_the_table_is_for_tasks_that_begin_after_it(rig: Rig) -> None:
+    before = rig.arrive(sequencer=1, etag="e1")
+    steps = rig.pipeline.steps
+    rig.pipeline = replace(rig.pipeline, steps=(*steps[:2], Step("PREPROCESS", rig.look), *steps[2:]))
+    rig.runtime = rig.worker("new")
+    rig.run()
+    assert rig.task(before)["status"] == "COMPLETED"
+    assert len(rig.steps(before)) == 5
+    assert rig.calls[-1] == ("STORE", ["ONE", "TWO", "THREE", "FOUR", "FIVE"])
+    after = rig.arrive(sequencer=2, etag="e2")
+    rig.run()
+    assert rig.steps(after) == ["COMPLETED"] * 6
 
 
 def _raise(error: Exception, *_: object) -> None:

@@ -120,7 +120,7 @@ def upgrade() -> None:
         "task_details",
         ["ready_at"],
         unique=False,
-        postgresql_where=sa.text("status = 'PENDING' AND ready_at IS NOT NULL AND published_at IS NULL"),
+        postgresql_where=sa.text("status = 'PENDING' AND ready_at IS NOT NULL"),
     )
     op.create_table(
         "documents",
