@@ -30,7 +30,7 @@ def new_key() -> str:
 
 
 def register_admin_key(connection: Connection, key: str) -> None:
-    """Make `key` an admin's. Repeating it changes nothing."""
+    """Make `key` an admin's. Repeating it changes nothing. `ConfigurationError` if it can not be told from another."""
     if len(key) < _MIN_LENGTH:
         raise ConfigurationError(
             f"BRIGADE_API_KEY must have {_MIN_LENGTH} characters or more. Leave it unset to have one made."
@@ -42,6 +42,14 @@ def register_admin_key(connection: Connection, key: str) -> None:
         """),
         {"prefix": key[:_PREFIX_LENGTH], "hash": _hash(key), "user": ADMIN_USER},
     )
+    stored = connection.execute(
+        text("SELECT hash FROM api_keys WHERE prefix = :prefix"), {"prefix": key[:_PREFIX_LENGTH]}
+    ).scalar_one()
+    if not hmac.compare_digest(bytes(stored), _hash(key)):
+        raise ConfigurationError(
+            f"BRIGADE_API_KEY begins with the same {_PREFIX_LENGTH} characters as a key that is already registered, "
+            "so it would never be found: choose one that begins otherwise."
+        )
 
 
 def has_admin_key(connection: Connection) -> bool:
