@@ -5,6 +5,7 @@ All of it may be repeated, by several processes at once.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,9 +13,10 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from botocore.exceptions import ClientError
-from sqlalchemy import create_engine, text
+from pydantic import SecretStr
 
 from common import security
+from common.db import Database
 from common.embedding import Manifest
 from common.errors import ConfigurationError
 from common.objects import ObjectStore, translated_boto
@@ -38,17 +40,13 @@ _EVENTS = (
 
 
 def migrate(database_url: str) -> None:
-    """Bring the schema up to date."""
-    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg2://", 1))
-    try:
-        with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('migrate', 0))"))
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    finally:
-        engine.dispose()
+    """Bring the schema up to date. Raises `Unavailable` if Postgres does not answer."""
+    settings = Settings(database_url=SecretStr(database_url))
+    with closing(Database(settings, connections=1)) as database, database.exclusive("migrate") as connection:
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def prepare(settings: Settings) -> str | None:

@@ -1,11 +1,14 @@
-"""The order in which `brigade migrate` prepares the servers."""
+"""How `brigade migrate` prepares the servers, and leaves alone what is not ours."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
+from common.errors import Unavailable
 from common.settings import Settings
 from deploy import migrate
 
@@ -23,3 +26,18 @@ def test_queues_are_there_before_the_rules_that_make_the_store_send(monkeypatch:
     monkeypatch.setattr(migrate, "_bucket", lambda *_: done.append("rules"))
     migrate.prepare(Settings(_env_file=None))
     assert done == ["tables", "key", "collection", "queues", "rules"]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_postgres_that_does_not_answer_is_unavailable_in_a_sentence(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIGADE_SERVER_TIMEOUT_SECONDS", "2")  # libpq's shortest
+    with pytest.raises(Unavailable, match=r"Postgres did not answer: .*timeout expired"):
+        migrate.migrate(f"postgresql://127.0.0.1:{silent_port}/brigade")
