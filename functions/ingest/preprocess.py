@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from common.context import Context
+from common.errors import Rejected
 from common.records import Page
 
 _NEWLINES = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028]")
@@ -25,8 +26,17 @@ _INVISIBLE = re.compile(
 # Ligatures, Kangxi radicals (in which many PDFs spell Chinese) and full-width letters, digits and signs. Full-width
 # punctuation stays: Chinese is written with it, and its sentences are found by it.
 _FORMS = re.compile("[\ufb00-\ufb06\u2f00-\u2fd5＂-＇＊＋－／-９＜-＞＠-Ｚ＼＾-ｚ｜]")
+# Nothing that is written has more marks on a letter (Unicode's stream-safe text, UAX 15), and sorting them takes the
+# square of their number.
+_MARKS_ALLOWED = 30
+_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MARKS_ALLOWED + 1},}}")
 # The dots that lead from a heading to its page: one model token each.
 _LEADERS = re.compile(r" ?[.·…](?: ?[.·…]){4,} ?")
+_STRAY_SPACES = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")
+# White space has no tokens: without end, it would make a chunk longer than the index takes.
+_RUN_OF_SPACES = re.compile(r"[ \t]{2,}+")
+# Tabs are a table's empty cells.
+_TABS_ALLOWED = 8
 
 # Written without spaces between words, each character two columns wide.
 _CJK = "\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
@@ -47,13 +57,18 @@ def preprocess(ctx: Context, pages: Iterable[Page]) -> Iterator[Page]:
     """Each page cleaned, one at a time: one kind of newline, nothing invisible, paragraphs without line breaks.
 
     A blank line ends a paragraph. Newlines that are left end a line that was meant: an item, a row, a heading.
+    Raises `Rejected` with NO_TEXT after the last page if nothing is left of any.
     """
+    blank = True
     for page in pages:
         ctx.check_cancelled()
         text = page.text
         for rule in _RULES:
             text = rule(text)
+        blank = blank and not text.strip()
         yield replace(page, text=text)
+    if blank:
+        raise Rejected(f"{ctx.target.name} holds no text: only characters that nobody sees.", code="NO_TEXT")
 
 
 def _one_newline(text: str) -> str:
@@ -66,7 +81,17 @@ def _only_visible(text: str) -> str:
 
 def _plain_forms(text: str) -> str:
     text = _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", _MARKS.sub(_few_marks, text))
+
+
+def _few_marks(found: re.Match[str]) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in found[0]:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MARKS_ALLOWED:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _no_leaders(text: str) -> str:
@@ -74,7 +99,12 @@ def _no_leaders(text: str) -> str:
 
 
 def _no_stray_spaces(text: str) -> str:
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n|\Z)", "", text))
+    text = _RUN_OF_SPACES.sub(_one_space, _STRAY_SPACES.sub("", text))
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _one_space(found: re.Match[str]) -> str:
+    return "\t" * min(found[0].count("\t"), _TABS_ALLOWED) or " "
 
 
 def _whole_paragraphs(text: str) -> str:
