@@ -9,12 +9,15 @@ from operator import itemgetter
 
 from common.context import Context
 from common.embedding import Tokens
+from common.index.rows import MAX_TEXT_BYTES
 from common.records import Chunk, Page
 from functions.ingest import sentences
 
 # A sentence that a page's end leaves open is held until it ends, but no longer than this: far more characters than
 # any chunk has.
 _OPEN_CHARACTERS = 10_000
+# Tokens say little of length: white space has none, an endless unknown word is one. A character has at most 4 bytes.
+_LONGEST = MAX_TEXT_BYTES // 4
 # By how much a text alone may have more tokens than within a longer one: the mark of its beginning, and words that
 # are cut at its ends; in two bilingual manuals never more than 2. Where it could matter, the text alone is counted.
 _EDGE_TOKENS = 3
@@ -31,7 +34,7 @@ class _Sentence:
 
 
 def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
-    """The document's text as chunks of at most `chunk_tokens` of the model's tokens.
+    """The document's text as chunks of at most `chunk_tokens` of the model's tokens, as short as the index takes.
 
     `text[chunk.start:chunk.end] == chunk.text` in the document's text (common/records.py); every character but white
     space is in a chunk; a chunk repeats its page's last sentences before it where they fit in `chunk_overlap_tokens`.
@@ -104,29 +107,32 @@ class _Stretch:
             yield paragraph
 
     def _fitting(self, start: int, end: int) -> Iterator[_Sentence]:
-        """The sentence, in pieces cut between tokens if it is longer than the limit."""
+        """The sentence, in pieces if it is longer than a chunk, cut between tokens where there are any."""
         first, last = bisect_left(self._token_starts, start), bisect_left(self._token_starts, end)
         while not self._fits(start, end, last - first):
-            following = self._cut(start, first)
-            cut = self._token_starts[following]
+            cut = self._cut(start, end, first, last)
+            following = bisect_left(self._token_starts, cut, first, last)
             yield self._piece(start, cut, following - first)
             first, start = following, cut
         yield self._piece(start, end, last - first)
 
     def _fits(self, start: int, end: int, tokens: int) -> bool:
+        if end - start > _LONGEST:
+            return False
         if tokens <= self._limit - _EDGE_TOKENS:
             return True
         return tokens <= self._limit and self._tokens.count(self._text[start:end].strip()) <= self._limit
 
-    def _cut(self, start: int, first: int) -> int:
-        """The token that begins the next piece: the last that may, and that begins a character of its own."""
+    def _cut(self, start: int, end: int, first: int, last: int) -> int:
+        """Where the next piece begins: at the last token that may, and that begins a character of its own."""
         starts = self._token_starts
-        for following in range(min(first + self._limit, len(starts) - 1), first, -1):
+        for following in range(min(first + self._limit, last - 1), first, -1):
             own = starts[following] > starts[following - 1]
             if own and self._fits(start, starts[following], following - first):
-                return following
-        # One character of more tokens than fit cannot be cut.
-        return bisect_left(starts, starts[first] + 1, hi=len(starts) - 1)
+                return starts[following]
+        # One character of more tokens than fit cannot be cut; one endless token, or none, can be anywhere.
+        following = bisect_right(starts, start, first, last)
+        return min(starts[following] if following < last else end, start + _LONGEST)
 
     def _piece(self, start: int, end: int, tokens: int) -> _Sentence:
         text = self._text[start:end]
@@ -153,9 +159,13 @@ class _Packer:
         if self._size + whole > self._limit and self._size >= self._limit / 2:
             yield from self.emit()
         for sentence in paragraph:
-            if self._held and sentence.page != self._held[-1].page:
+            blank = not sentence.text.strip()
+            if self._held and (blank or sentence.page != self._held[-1].page):
                 yield from self.emit()
                 self._held, self._size = [], 0
+            # White space that is longer than a chunk.
+            if blank:
+                continue
             if not self._takes(sentence):
                 yield from self.emit()
                 # What is repeated gives way to what is new.
@@ -167,7 +177,11 @@ class _Packer:
 
     def _takes(self, sentence: _Sentence) -> bool:
         size = self._size + sentence.tokens
-        if not self._held or size <= self._limit - _EDGE_TOKENS:
+        if not self._held:
+            return True
+        if sentence.start + len(sentence.text) - self._held[0].start > _LONGEST:
+            return False
+        if size <= self._limit - _EDGE_TOKENS:
             return True
         return size <= self._limit and self._tokens.count(_text([*self._held, sentence]).strip()) <= self._limit
 

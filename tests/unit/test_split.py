@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.embedding import Tokens
+from common.index.rows import MAX_TEXT_BYTES
 from common.records import Chunk, Page
 from common.settings import Settings
 from functions.extractors import Options, text
@@ -233,3 +234,29 @@ def test_a_chunk_ends_with_its_page_and_repeats_nothing_of_the_one_before() -> N
         (1, "One two. Three four."),
         (2, "Five six. Seven eight."),
     ]
+
+
+_HUGE = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [" ", "\n", " \n", "a", "😀", "字", "¤", "㈱", "👨\u200d👩\u200d👧", "e\u0301", "a. ", "\u200b"]
+        ),
+        st.sampled_from([1, 2, 300, 16_000, 16_500, 40_000]),
+    ).map(lambda run: run[0] * run[1]),
+    max_size=5,
+).map("".join)
+
+
+@given(st.lists(_HUGE, max_size=3), st.integers(16, 40), st.integers(0, 20), st.sampled_from([Words(), Pieces()]))
+@settings(max_examples=60, deadline=None)
+def test_no_chunk_is_longer_than_the_index_takes(pages: list[str], size: int, overlap: int, tokens: Words) -> None:
+    document = "".join(page + "\n" for page in pages)
+    chunks = _split(pages, size=size, overlap=overlap, tokens=tokens)
+    covered = 0
+    for chunk in chunks:
+        assert len(chunk.text.encode()) <= MAX_TEXT_BYTES
+        assert document[chunk.start : chunk.end] == chunk.text == chunk.text.strip() != ""
+        assert not document[covered : chunk.start].strip()
+        covered = chunk.end
+    assert not document[covered:].strip()
+    assert all(one.start < next_one.start and one.end < next_one.end for one, next_one in pairwise(chunks))
