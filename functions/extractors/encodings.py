@@ -76,7 +76,7 @@ def detect(blocks: Iterator[bytes]) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     sample = b""
     for number, block in enumerate(blocks):
-        if number == 0 and (name := _by_mark(block) or _by_zeros(block)):
+        if number == 0 and (name := by_mark(block) or _by_zeros(block)):
             return name
         try:
             decoder.decode(block)
@@ -94,7 +94,7 @@ def _sample(block: bytes, wrong: int) -> bytes:
     return block[start if start <= wrong else 0 :][:_SAMPLE_BYTES]
 
 
-def _by_mark(head: bytes) -> str | None:
+def by_mark(head: bytes) -> str | None:
     return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
 
 

@@ -36,7 +36,7 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
     """One page: the title, then the body's blocks apart by empty lines."""
     data = path.read_bytes()
     found = _DECLARED.search(data[:_DECLARED_WITHIN])
-    tree = LexborHTMLParser(decode_all(data, options, declared=found[1].decode() if found else None))
+    tree = LexborHTMLParser(decode_all(data, options, label=found[1].decode() if found else None))
     del data
     if tree.body is None:
         yield Page(1, "")
@@ -88,5 +88,6 @@ def _cell(node: LexborNode) -> str | None:
 
 
 def _tidied(text: str) -> str:
-    text = re.sub(r"[ \t]+(?=\n)|(?<=\n) ", "", text)
+    # A run from its beginning only: from each of its characters takes the square of its length.
+    text = re.sub(r"(?<![ \t])[ \t]++(?=\n)|(?<=\n) ", "", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip()

@@ -15,7 +15,7 @@ from functions.extractors.text import decode_all
 
 _parser = MarkdownIt("commonmark").enable("table")
 _VERBATIM = frozenset(("fence", "code_block"))
-_TAGS = re.compile(r"<[^>]*>")
+_TAGS = re.compile(r"<[^<>]*+>")
 
 
 def extract(path: Path, options: Options) -> Iterator[Page]:
@@ -44,7 +44,8 @@ def _text_of(tokens: list[Token]) -> str:
             "ordered_list_close",
         ):
             parts.append("\n\n")
-    text = re.sub(r"[ \t]+\n", "\n", "".join(parts))
+    # A run from its beginning only: from each of its characters takes the square of its length.
+    text = re.sub(r"(?<![ \t])[ \t]++\n", "\n", "".join(parts))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import Rejected
 from common.records import Page
-from functions.extractors import Options, encodings
+from functions.extractors import Options, declared, encodings
 from functions.extractors.records import in_records
 
 _READ_BYTES = 256 * 1024
@@ -29,25 +29,14 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
         yield from in_records(_decoded(_blocks(file), encoding, options))
 
 
-def decode_all(data: bytes, options: Options, declared: str | None = None) -> str:
-    """A whole text; `declared` is the encoding that it says it has. Notes and raises as `extract`."""
-    encoding = _known(declared) or encodings.detect(iter([data]))
+def decode_all(data: bytes, options: Options, label: str | None = None) -> str:
+    """A whole text; `label` names the encoding that it says it has. Notes and raises as `extract`."""
+    encoding = encodings.by_mark(data) or declared.encoding(label, data) or encodings.detect(iter([data]))
     return "".join(_decoded([data], encoding, options))
 
 
 def _blocks(file: io.BufferedReader) -> Iterator[bytes]:
     return iter(lambda: file.read(_READ_BYTES), b"")
-
-
-def _known(declared: str | None) -> str | None:
-    """The declared encoding as Python knows it. The web's "gb2312" is GB18030, its Latin-1 is Windows's."""
-    try:
-        name = codecs.lookup(declared).name if declared else None
-    except LookupError:
-        return None
-    return {"gb2312": "gb18030", "gbk": "gb18030", "iso8859-1": "cp1252", "ascii": None, "utf-8": None}.get(
-        name or "ascii", name
-    )
 
 
 def _decoded(blocks: Iterable[bytes], encoding: str, options: Options) -> Iterator[str]:
