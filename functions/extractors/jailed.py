@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ TARGET = "functions.extractors.jailed:extract"
 EXTRACTORS: Mapping[str, Extractor] = {
     media_type: importlib.import_module(kind.module).extract for media_type, kind in FORMATS.items()
 }
+# A half of a pair is no character in any encoding, and Postgres takes no zero.
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +35,14 @@ def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str,
     with output.open("wb") as lines:
         for page in EXTRACTORS[options["media_type"]](source, given):
             last = page.number
-            blank = blank and not page.text.strip()
-            for record in in_records([page.text], page.number):
+            text = _writable(page.text)
+            blank = blank and not text.strip()
+            for record in in_records([text], page.number):
                 characters += len(record.text)
                 lines.write(encode(record) + b"\n")
-    return {"pages": last, "characters": characters, "blank": blank, **given.details}
+    noted = {name: _writable(note) if isinstance(note, str) else note for name, note in given.details.items()}
+    return {"pages": last, "characters": characters, "blank": blank, **noted}
+
+
+def _writable(text: str) -> str:
+    return _UNWRITABLE.sub("", text)
