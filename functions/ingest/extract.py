@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from functions.extractors import FORMATS, TEXT
 
 # The zygote imports it; here it would bring every parser into the worker.
 _TARGET = "functions.extractors.jailed:extract"
+_WORK = re.compile(r"brigade-extract-(\d+)-")
 
 
 def extract(ctx: Context, source: Source) -> Iterator[Page]:
@@ -29,7 +33,7 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
     _CRASHED).
     """
     settings = ctx.services.settings
-    with tempfile.TemporaryDirectory(prefix="brigade-extract-", dir=settings.work_dir) as directory:
+    with _work(settings) as directory:
         document, pages = Path(directory, "document"), Path(directory, "pages")
         ctx.services.objects.download(source.pin, document)
         ctx.check_cancelled()
@@ -47,10 +51,35 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
 
 def warm_up(services: Services) -> None:
     """Start the jail and import its parsers: the first document would wait half a second for them."""
-    with tempfile.TemporaryDirectory(prefix="brigade-extract-", dir=services.settings.work_dir) as directory:
+    with _work(services.settings) as directory:
         document = Path(directory, "document")
         document.write_text("warm up")
         _read(services, document, Path(directory, "pages"), TEXT.media_type, "warm up", lambda: None)
+
+
+def clear_stale(work_dir: Path) -> None:
+    """Remove what workers that were killed left behind. For a worker that starts, before its first document."""
+    for directory in work_dir.glob("brigade-extract-*"):
+        owner = _WORK.match(directory.name)
+        if owner and not _is_at_work(int(owner[1])):
+            # Another worker that starts may be faster.
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_at_work(pid: int) -> bool:
+    # In a container, a worker that starts again has the number that the killed one had.
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError, OverflowError):
+        # Workers run as one user: a process that is not ours has only been given the number.
+        return False
+    return True
+
+
+def _work(settings: Settings) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=f"brigade-extract-{os.getpid()}-", dir=settings.work_dir)
 
 
 def _read(

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import encodings as python_encodings
+import os
+import pkgutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from markdown_it.token import Token
 
 from common.errors import Cancelled, Rejected
 from common.jail import Jail
 from common.records import Page, Pin, Source
 from common.settings import Settings
-from functions.extractors import DOCX, HTML, PDF, TEXT, Format, Options, docx, encodings, html, markdown, text
+from functions.extractors import (
+    DOCX,
+    HTML,
+    PDF,
+    TEXT,
+    Format,
+    Options,
+    docx,
+    encodings,
+    html,
+    jailed,
+    markdown,
+    text,
+)
 from functions.extractors.records import RECORD_CHARACTERS, in_records
-from functions.ingest.extract import extract
+from functions.ingest.extract import clear_stale, extract
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
@@ -208,6 +227,107 @@ def test_html_gives_what_a_reader_reads(tmp_path: Path) -> None:
 def test_html_in_its_declared_encoding(tmp_path: Path) -> None:
     page = "<meta http-equiv=Content-Type content='text/html; charset=gb2312'><p>镕基，简体"
     assert _read(html, page.encode("gb18030"), tmp_path) == "镕基，简体"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *sorted(module.name for module in pkgutil.iter_modules(python_encodings.__path__)),
+        *(
+            "utf-16",
+            "utf-32",
+            "utf-16le",
+            "rot13",
+            "zlib",
+            "hex",
+            "no-such",
+            "x-user-defined",
+            "us-ascii",
+            "iso-8859-1",
+        ),
+    ],
+)
+def test_no_declared_encoding_breaks_a_page(label: str, tmp_path: Path) -> None:
+    page = f"<meta charset={label}><p>plain"
+    assert _read(html, page.encode(), tmp_path) == "plain"
+
+
+@pytest.mark.parametrize("label", ["utf-16", "utf-32be", "idna", "undefined", "utf-7", "cp037", "us-ascii", "euc-jp"])
+def test_a_page_that_is_not_in_the_encoding_it_declares_is_read_in_its_own(label: str, tmp_path: Path) -> None:
+    page = f"<meta charset={label}><p>镕基，简体中文的页面"
+    assert _read(html, page.encode(), tmp_path) == "镕基，简体中文的页面"
+
+
+def test_a_byte_order_mark_knows_better_than_a_declaration(tmp_path: Path) -> None:
+    page = "<meta charset=windows-1251><p>中文"
+    assert _read(html, page.encode("utf-8-sig"), tmp_path) == "中文"
+
+
+@pytest.mark.parametrize(
+    ("label", "encoding", "sentence"),
+    [
+        ("GBK", "gb18030", "镕基"),
+        ("Big5", "big5", "中文"),
+        ("x-sjis", "cp932", "日本語①"),
+        ("EUC-KR", "cp949", "한국어"),
+        ("windows-1251", "cp1251", "Да"),
+        ("x-cp1252", "cp1252", "“é”"),
+        ("latin1", "cp1252", "“é”"),
+        ("koi8-r", "koi8-r", "Да"),
+        ("windows-874", "cp874", "ไทย"),
+        ("macintosh", "mac-roman", "é"),
+    ],
+)
+def test_pages_are_read_in_the_webs_encodings(label: str, encoding: str, sentence: str, tmp_path: Path) -> None:
+    page = f"<meta charset='{label}'><p>{sentence}"
+    assert _read(html, page.encode(encoding), tmp_path) == sentence
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "piece", [" ", "\t", " \t", "\n", " \n", ".", "-", "1", "<", "<!", "&", "</", "A", "*", "`", "[", "|"]
+)
+@pytest.mark.parametrize("end", ["x", "\n"])
+def test_tidying_a_text_takes_no_more_time_than_its_length_explains(piece: str, end: str, tmp_path: Path) -> None:
+    long = piece * (200_000 // len(piece)) + end
+    assert html._tidied("x" + long).startswith("x")
+    assert "<>" not in markdown._text_of([Token("html_block", "", 0, content="<>" + long)])
+    assert _read(html, b"<pre>x" + long.encode(), tmp_path).startswith("x")
+
+
+def test_what_no_encoding_can_write_never_leaves_the_jail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, options: Options) -> Iterator[Page]:
+        options.note(title="a\ud800\x00 title", unreadable_pages=[2])
+        yield Page(1, "\x00\udfff")
+        yield Page(2, "a\udc80 \x00page 😀")
+
+    monkeypatch.setattr(jailed, "EXTRACTORS", {"text/plain": read})
+    options = {"media_type": "text/plain", "name": "document", "max_inflated_bytes": 0}
+    details = jailed.extract(tmp_path, tmp_path / "pages", options)
+    assert details == {"pages": 2, "characters": 8, "blank": False, "title": "a title", "unreadable_pages": [2]}
+    lines = (tmp_path / "pages").read_bytes().splitlines()
+    assert [msgspec.json.decode(line, type=Page) for line in lines] == [Page(1, ""), Page(2, "a page 😀")]
+
+
+def test_what_killed_workers_left_is_cleared_and_what_others_use_is_not(tmp_path: Path) -> None:
+    # A number that was given, and is free again.
+    dead = subprocess.Popen(["/bin/true"])
+    dead.wait()
+    names = [f"brigade-extract-{pid}-x" for pid in (dead.pid, os.getpid(), os.getppid(), 1 << 70)] + ["another-1-x"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "document").write_text("text")
+    clear_stale(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another-1-x", f"brigade-extract-{os.getppid()}-x"]
+
+
+def test_a_document_is_read_under_the_number_of_its_worker(jail: Jail, tmp_path: Path) -> None:
+    seen: list[str] = []
+    ctx = context(objects=MemoryObjects(b"text"), jail=jail, settings=Settings(work_dir=tmp_path))
+    ctx.on_check = lambda: seen.extend(path.name for path in tmp_path.iterdir())
+    list(extract(ctx, Source(Pin("b", "k", "e", 1), "a.txt", TEXT.media_type)))
+    assert seen
+    assert all(name.startswith(f"brigade-extract-{os.getpid()}-") for name in seen)
 
 
 def test_html_nested_deeper_than_pythons_stack(tmp_path: Path) -> None:
