@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -28,6 +29,7 @@ from router.table import ROUTES
 log = structlog.get_logger()
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_OURS = "brigade-"  # how the Ids of our notification rules begin
 _EVENTS = (
     # Named one by one: ObjectCreated:* would include changes of tags.
     "s3:ObjectCreated:Put",
@@ -91,16 +93,37 @@ def _bucket(objects: ObjectStore, settings: Settings) -> None:
         )
         return
     with translated_boto(f"setting notification rules on the bucket {objects.bucket}"):
+        there = objects.admin.get_bucket_notification_configuration(Bucket=objects.bucket)
+        there.pop("ResponseMetadata", None)
+        rules = there.pop("QueueConfigurations", [])
+        ours = _rules(settings.notification_arns)
+        says = [_says(rule) for rule in ours]
+        others = [rule for rule in rules if not rule.get("Id", "").startswith(_OURS) and _says(rule) not in says]
+        if len(rules) == len(others) + len(ours) and all(_says(rule) in map(_says, rules) for rule in ours):
+            return
+        # A PUT replaces all rules of the bucket, and not all of them need be ours.
         objects.admin.put_bucket_notification_configuration(
-            Bucket=objects.bucket, NotificationConfiguration={"QueueConfigurations": _rules(settings.notification_arns)}
+            Bucket=objects.bucket, NotificationConfiguration=there | {"QueueConfigurations": [*others, *ours]}
         )
 
 
-def _rules(arns: list[str]) -> list[dict[str, object]]:
+def _says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[str, str]]]:
+    """What a rule asks for, however a store writes it down: it may drop its Id, or add its region to the ARN."""
+    arn = rule["QueueArn"].split(":")
+    arn[3:4] = [] if arn[1:2] == ["minio"] else arn[3:4]
+    filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+    return (
+        ":".join(arn),
+        frozenset(rule["Events"]),
+        frozenset((one["Name"].lower(), one["Value"]) for one in filters),
+    )
+
+
+def _rules(arns: list[str]) -> list[dict[str, Any]]:
     prefixes = sorted({route.prefix for route in ROUTES})
     return [
         {
-            "Id": f"brigade-{number}-{prefix.strip('/')}",
+            "Id": f"{_OURS}{number}-{prefix.strip('/')}",
             "QueueArn": arn,
             "Events": list(_EVENTS),
             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
