@@ -27,7 +27,8 @@ def dead(body: bytes, *, queue: str, error: BrigadeError) -> Publication:
     DEAD_LETTERS.labels(error.code).inc()
     headers = {
         "brigade-code": error.code,
-        "brigade-reason": error.message[:_HEADER_CHARACTERS],
+        # A reason may quote a document, and documents hold halves of surrogate pairs, which AMQP does not.
+        "brigade-reason": error.message[:_HEADER_CHARACTERS].encode(errors="replace").decode(),
         "brigade-queue": queue,
         "brigade-died-at": datetime.now(UTC).isoformat(),
     }

@@ -1,0 +1,77 @@
+"""What a run is told, and whose leases are renewed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from common import tasks
+from common.context import Target
+from common.db import Database
+from common.errors import LeaseLost, TimedOut
+from common.tasks import Claim, StepRef
+from router.leases import Leases, ShuttingDown
+
+TARGET = Target("t", "d", 1, "kb", "n", "b", "k", "e")
+
+
+def claim(owner: str) -> Claim:
+    return Claim(StepRef("t", 2, "SPLIT"), owner, 1, TARGET, (), None)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The owners that were to be renewed, each time; `lost` never holds any more."""
+    asked: list[list[str]] = []
+
+    def renew(_connection: object, claims: Iterable[Claim], *, lease_seconds: float) -> set[str]:
+        asked.append(sorted(one.owner for one in claims))
+        return {one.owner for one in claims} - {"lost"}
+
+    monkeypatch.setattr(tasks, "renew", renew)
+    return asked
+
+
+def leases() -> Leases:
+    return Leases(cast(Database, SimpleNamespace(transaction=nullcontext)), lease_seconds=0)
+
+
+def test_a_run_goes_on_while_its_lease_holds_and_ends_when_it_is_lost(asked: list[list[str]]) -> None:
+    ours = leases()
+    with ours.hold(claim("kept"), 60) as kept, ours.hold(claim("lost"), 60) as lost:
+        ours.beat()
+        kept.check()
+        with pytest.raises(LeaseLost):
+            lost.check()
+    ours.beat()
+    assert asked == [["kept", "lost"]]
+
+
+def test_a_run_beyond_its_time_is_told_so_and_no_longer_renewed(asked: list[list[str]]) -> None:
+    ours = leases()
+    with ours.hold(claim("overdue"), -1) as run:
+        with pytest.raises(TimedOut, match="longer than the -1 s"):
+            run.check()
+        ours.beat()
+    assert asked == []
+
+
+def test_the_same_step_held_twice_is_two_runs(asked: list[list[str]]) -> None:
+    ours = leases()
+    with ours.hold(claim("first"), 60):
+        with ours.hold(claim("second"), 60):
+            ours.beat()
+        ours.beat()
+    assert asked == [["first", "second"], ["first"]]
+
+
+def test_a_worker_that_goes_away_stops_its_runs(asked: list[list[str]]) -> None:
+    ours = leases()
+    with ours.hold(claim("ours"), 60) as run:
+        ours.stop_all()
+        with pytest.raises(ShuttingDown):
+            run.check()
