@@ -13,7 +13,7 @@ from common.http import Call, Reply
 # Hits of versions that no longer show are dropped after the search; this many more are asked for in their place.
 _SPARE_HITS = 20
 
-_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
 class SearchRequest(msgspec.Struct):

@@ -16,13 +16,15 @@ from common.http import Call, Reply
 # A path component on most file systems, which some stores keep objects on.
 _NAME_BYTES = 255
 _UNKNOWN_TYPE = "application/octet-stream"
+# Deeper than any description needs; all that reads JSON, here and at the clients, gets through it.
+_METADATA_LEVELS = 32
 
 
 class UploadRequest(msgspec.Struct):
     filename: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
     size: Annotated[int, msgspec.Meta(ge=0)]
     content_type: (
-        Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.+-]+)*$")] | None
+        Annotated[str, msgspec.Meta(max_length=255, pattern=r"(?a)^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.+-]+)*\Z")] | None
     ) = None
     metadata: dict[str, Any] = {}
     knowledge_base_id: str = documents.DEFAULT_KNOWLEDGE_BASE
@@ -33,6 +35,8 @@ def create_upload(call: Call) -> Reply:
     settings = call.services.settings
     if request.size > settings.max_document_bytes:
         raise TooLarge(f"The file has {request.size:,} bytes; this server takes up to {settings.max_document_bytes:,}.")
+    if not _is_shallow(request.metadata, _METADATA_LEVELS):
+        raise RequestError(f"metadata may be nested {_METADATA_LEVELS} levels deep.", code="INVALID_BODY")
     filename = clean_filename(request.filename)
     content_type = request.content_type or mimetypes.guess_type(filename)[0] or _UNKNOWN_TYPE
     with call.services.database.transaction() as connection:
@@ -66,6 +70,13 @@ def create_upload(call: Call) -> Reply:
         },
         status=201,
     )
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
 
 
 def clean_filename(name: str) -> str:
