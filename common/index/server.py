@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 from pymilvus import MilvusClient, MilvusException
 from pymilvus.client.types import Status
-from pymilvus.exceptions import ErrorCode
+from pymilvus.exceptions import ConnectionConfigException, ErrorCode
 
-from common.errors import Unavailable
+from common.errors import ConfigurationError, Unavailable
 from common.settings import Settings
 
 # pymilvus's list of codes does not name it; it is the same on Milvus and Milvus Lite.
@@ -29,10 +29,11 @@ _GRPC_OPTIONS = {
 # These the same call will meet again; every other failure of gRPC is the server's or the network's.
 _OUR_FAULT = (
     grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
 )
+_REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+# What pymilvus says when its time is up between two tries; the code is that of an unexpected error.
+_GAVE_UP = "Retry timeout"
 
 
 class Server:
@@ -49,7 +50,8 @@ class Server:
         return str(self.call("get_server_version")).startswith("milvus_lite")
 
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """One method of MilvusClient, within the timeout. Raises `Unavailable`; wrong use raises MilvusException."""
+        """One method of MilvusClient, within the timeout. Raises `Unavailable`, or `ConfigurationError` for what a
+        person must mend first; wrong use raises MilvusException."""
         with self._telling():
             return getattr(self._connected(), name)(*arguments, timeout=self._timeout, **options)
 
@@ -68,29 +70,50 @@ class Server:
             self._client.close()
 
     def _connected(self) -> MilvusClient:
-        with self._connecting:
+        # Whoever waits here waits for another's attempt, and must not begin one of its own for each that was before.
+        if not self._connecting.acquire(timeout=self._timeout):
+            raise self._unavailable("others are still connecting")
+        try:
             if self._client is None:
                 self._client = MilvusClient(
                     self._uri, token=self._token, timeout=self._timeout, dedicated=True, grpc_options=_GRPC_OPTIONS
                 )
             return self._client
+        finally:
+            self._connecting.release()
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
         try:
             yield
         except grpc.RpcError as error:
+            if error.code() in _REFUSED:
+                raise self._refused(error.details()) from error
             if error.code() in _OUR_FAULT:
                 raise
             raise self._unavailable(error.details() or error.code().name) from error
+        except ConnectionConfigException:
+            # Its text has the URI, which may hold a password.
+            raise ConfigurationError("BRIGADE_MILVUS_URI is not an address that Milvus's client takes.") from None
         except MilvusException as error:
+            if error.code in _REFUSED:
+                raise self._refused(error.message) from error
+            if error.code == ErrorCode.COLLECTION_NOT_FOUND:
+                raise ConfigurationError(f"{_first_line(error.message)}: run `brigade migrate`.") from error
             # After retries in vain pymilvus puts gRPC's status where its own codes go.
             gone = error.code in (Status.CONNECT_FAILED, ErrorCode.RATE_LIMIT) or isinstance(
                 error.code, grpc.StatusCode
             )
-            if gone or error.retriable:
+            if gone or error.retriable or _GAVE_UP in error.message:
                 raise self._unavailable(error.message) from error
             raise
 
     def _unavailable(self, reason: str) -> Unavailable:
-        return Unavailable(f"Milvus at {self._uri} did not answer: {reason.splitlines()[0]}", server="milvus")
+        return Unavailable(f"Milvus did not answer: {_first_line(reason)}", server="milvus")
+
+    def _refused(self, reason: str | None) -> ConfigurationError:
+        return ConfigurationError(f"Milvus refuses BRIGADE_MILVUS_TOKEN: {_first_line(reason)}", server="milvus")
+
+
+def _first_line(reason: str | None) -> str:
+    return next(iter((reason or "").splitlines()), "no reason given")
