@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from common.errors import BrigadeError, RequestError, TooLarge, Unauthenticated, Unavailable
+from common.errors import BrigadeError, ConfigurationError, NotFound, RequestError, Retryable, TooLarge, Unauthenticated
 from common.http import Call, Reply
 from common.security import Principal, authenticate
 from common.services import Services
@@ -38,6 +39,12 @@ log = structlog.get_logger()
 Handler = Callable[[Call], Reply]
 
 _RETRY_AFTER_SECONDS = "5"
+# Threads that searches, which may all wait for Milvus, cannot take: a store that waits for its webhook keeps its
+# events in memory.
+_WEBHOOK_THREADS = 8
+_HEALTH_THREADS = 4
+# A client can make up any method, and each would be a metric of its own.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,9 @@ def create_app(settings: Settings) -> Starlette:
     health = Health(services, broker)
     webhook = Webhook(settings, broker)
     routes: list[Route | Mount] = [
-        Route("/", _answer("/", lambda: Reply(_INDEX))),
-        Route("/healthz", _answer("/healthz", lambda: Reply({"status": "ok"}))),
-        Route("/readyz", _answer("/readyz", health.ready)),
+        Route("/", _fixed("/", Reply(_INDEX))),
+        Route("/healthz", _fixed("/healthz", Reply({"status": "ok"}))),
+        Route("/readyz", _ready(health)),
         Route("/metrics", _metrics),
         Route("/events/s3", _receive(webhook, settings), methods=["POST"]),
     ]
@@ -120,6 +127,8 @@ def _serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
 
     def call(request: Request, key: str, body: bytes) -> Reply:
         caller = _caller(services, key)
+        if any("\0" in value for value in request.path_params.values()):
+            raise NotFound
         return endpoint.handler(
             Call(services, PIPELINES, caller, body, request.path_params, dict(request.query_params))
         )
@@ -127,18 +136,30 @@ def _serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
     return serve
 
 
-def _answer(path: str, make: Callable[[], Reply]) -> Callable[[Request], Any]:
+def _fixed(path: str, reply: Reply) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        return _response(await run_in_threadpool(make), request.method, path)
+        return _response(reply, request.method, path)
 
     return answer
 
 
+def _ready(health: Health) -> Callable[[Request], Any]:
+    threads = anyio.CapacityLimiter(_HEALTH_THREADS)
+
+    async def ready(request: Request) -> Response:
+        return _response(await anyio.to_thread.run_sync(health.ready, limiter=threads), request.method, "/readyz")
+
+    return ready
+
+
 def _receive(webhook: Webhook, settings: Settings) -> Callable[[Request], Any]:
+    threads = anyio.CapacityLimiter(_WEBHOOK_THREADS)
+
     async def receive(request: Request) -> Response:
         try:
             body = await read_body(request, settings.max_request_bytes)
-            reply = await run_in_threadpool(webhook.receive, request.headers.get("authorization", ""), body)
+            authorization = request.headers.get("authorization", "")
+            reply = await anyio.to_thread.run_sync(webhook.receive, authorization, body, limiter=threads)
         except BrigadeError as error:
             reply = error_reply(error)
         return _response(reply, request.method, "/events/s3")
@@ -181,8 +202,12 @@ def error_reply(error: BrigadeError) -> Reply:
     status = 500
     if isinstance(error, RequestError):
         status = error.status
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, Retryable | ConfigurationError):
+        log.warning("request.unavailable", code=error.code, reason=error.message)
         status, headers = 503, {"Retry-After": _RETRY_AFTER_SECONDS}
+        # The reason can name hosts and users, and who asks may have no key.
+        server = error.details.get("server", "something this server needs")
+        error = BrigadeError(f"Not available now: {server}. Try again later.", code=error.code, **error.details)
     if isinstance(error, Unauthenticated):
         headers = {"WWW-Authenticate": "Bearer"}
     body = {
@@ -200,7 +225,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     """What Starlette itself refuses: no such path, no such method."""
     codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     known = BrigadeError(
-        f"{request.method} {request.url.path}: {error.detail}.", code=codes.get(error.status_code, "BAD_REQUEST")
+        f"{request.method} {request.scope['path']}: {error.detail}.", code=codes.get(error.status_code, "BAD_REQUEST")
     )
     reply = error_reply(known)
     headers = dict(error.headers or {})
@@ -209,14 +234,14 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours: logged whole, told without a trace."""
-    log.error("request.failed", path=request.url.path, exc_info=error)
+    log.error("request.failed", path=request.scope["path"], exc_info=error)
     return _response(
         error_reply(BrigadeError("This request met a fault in the server; it is logged.")), request.method, "none"
     )
 
 
 def _response(reply: Reply, method: str, route: str) -> Response:
-    REQUESTS.labels(method, route, str(reply.status)).inc()
+    REQUESTS.labels(method if method in _METHODS else "OTHER", route, str(reply.status)).inc()
     return Response(
         msgspec.json.encode(reply.body),
         status_code=reply.status,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from common.errors import BrigadeError, Unavailable
+import structlog
+
+from common.errors import Unavailable
 from common.http import Reply
 from common.services import Services
 from router.broker import PikaBroker
+
+log = structlog.get_logger()
 
 _OK = "ok"
 
@@ -25,7 +29,8 @@ class Health:
     def ready(self) -> Reply:
         # At once, so that the answer takes as long as the slowest, not as all together.
         with ThreadPoolExecutor(len(self._checks)) as pool:
-            results = dict(zip(self._checks, pool.map(_result, self._checks.values()), strict=True))
+            checks = {name: pool.submit(check) for name, check in self._checks.items()}
+        results = {name: _told(name, check.exception()) for name, check in checks.items()}
         ready = all(result == _OK for result in results.values())
         return Reply({"status": "ready" if ready else "not ready", "checks": results}, 200 if ready else 503)
 
@@ -35,9 +40,9 @@ def _connected(broker: PikaBroker) -> None:
         raise Unavailable("not connected")
 
 
-def _result(check: Callable[[], None]) -> str:
-    try:
-        check()
-    except BrigadeError as error:
-        return error.message
-    return _OK
+def _told(name: str, error: BaseException | None) -> str:
+    """What anybody may know. The reason can name hosts and users, so it goes to the log."""
+    if error is None:
+        return _OK
+    log.warning("health.not_ready", server=name, reason=f"{type(error).__name__}: {error}")
+    return "does not answer" if isinstance(error, Unavailable) else "refuses"
