@@ -10,8 +10,8 @@ import io
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import IO, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,6 +28,7 @@ from common.artifacts import pin_key
 from common.context import Target
 from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
 from common.events import ObjectCreated, ObjectRemoved
+from common.once import once
 from common.records import Pin
 from common.settings import Settings
 
@@ -42,6 +43,7 @@ class ObjectStore:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.opening = RLock()
         self.bucket = settings.bucket
         endpoint = urlsplit(settings.s3_endpoint)
         if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
@@ -199,12 +201,12 @@ class ObjectStore:
         )
         return url, {"Content-Type": content_type, "Content-Length": str(size)}
 
-    @cached_property
+    @once
     def _presigner(self) -> Any:
         """Signs for the host that browsers use: the signature covers it."""
         return self._boto(self._settings.s3_public_endpoint or self._settings.s3_endpoint)
 
-    @cached_property
+    @once
     def admin(self) -> Any:
         """A boto3 client for what is done once: buckets, notification rules, CORS."""
         return self._boto(self._settings.s3_endpoint)

@@ -91,6 +91,7 @@ class Worker:
         if topology.step_queue("VECTORIZE") in self._queues:
             self._services.embedder.embed_query("warm up")
         if topology.step_queue("EXTRACT_TEXT") in self._queues:
+            extract.clear_stale(self._settings.work_dir)
             extract.warm_up(self._services)
 
     def _end(self, workers: Sequence[threading.Thread]) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from common import documents
+from common.db import Database
 from common.http import Call, Reply
+from common.index import Hit
 
 # Hits of versions that no longer show are dropped after the search; this many more are asked for in their place.
 _SPARE_HITS = 20
+_DEEPEST_HITS = 2000
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
@@ -30,29 +35,33 @@ def search(call: Call) -> Reply:
     with services.database.transaction() as connection:
         knowledge_bases = documents.knowledge_bases(connection)
     vector = None if request.mode == "keyword" else services.embedder.embed_query(request.query)
-    hits = services.index.search(
-        request.query,
-        vector,
-        top_k=request.top_k + _SPARE_HITS,
-        mode=request.mode,
-        knowledge_base_ids=knowledge_bases,
-        document_ids=request.document_ids,
-    )
-    with services.database.transaction() as connection:
-        names = documents.showing(connection, sorted({hit.document_id for hit in hits}))
-    shown: list[dict[str, Any]] = [
-        {
-            "document_id": hit.document_id,
-            "document_name": names[hit.document_id, hit.version],
-            "version": hit.version,
-            "chunk": hit.chunk,
-            "page": hit.page,
-            "start": hit.start,
-            "end": hit.end,
-            "text": hit.text,
-            "score": hit.score,
-        }
-        for hit in hits
-        if (hit.document_id, hit.version) in names
-    ]
-    return Reply({"hits": shown[: request.top_k], "took_ms": round((time.monotonic() - started) * 1000, 1)})
+
+    def ask(depth: int) -> list[Hit]:
+        return services.index.search(
+            request.query,
+            vector,
+            top_k=depth,
+            mode=request.mode,
+            knowledge_base_ids=knowledge_bases,
+            document_ids=request.document_ids,
+        )
+
+    shown = _shown(services.database, ask, request.top_k)
+    return Reply({"hits": shown, "took_ms": round((time.monotonic() - started) * 1000, 1)})
+
+
+def _shown(database: Database, ask: Callable[[int], list[Hit]], top_k: int) -> list[dict[str, Any]]:
+    """The best hits of versions that show. Asks again, deeper, where too many others stood before them."""
+    depth = top_k + _SPARE_HITS
+    while True:
+        hits = ask(depth)
+        with database.transaction() as connection:
+            names = documents.showing(connection, sorted({hit.document_id for hit in hits}))
+        shown = [
+            {"document_name": names[hit.document_id, hit.version], **asdict(hit)}
+            for hit in hits
+            if (hit.document_id, hit.version) in names
+        ]
+        if len(shown) >= top_k or len(hits) < depth or depth == _DEEPEST_HITS:
+            return shown[:top_k]
+        depth = min(8 * depth, _DEEPEST_HITS)
