@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, text
 from common import tasks
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.pipelines import Pipeline
-from common.tasks import StepRef
+from common.steps import StepRef
 
 DEFAULT_KNOWLEDGE_BASE = "default"
 ADMIN_USER = "admin"

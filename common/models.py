@@ -1,6 +1,6 @@
 """The tables. Postgres holds the truth about work; everything else can be rebuilt from it and the store.
 
-State changes go through common/tasks.py and common/documents.py only.
+State changes go through common/steps.py, common/tasks.py and common/documents.py only.
 """
 
 from __future__ import annotations

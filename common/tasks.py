@@ -1,54 +1,18 @@
-"""Every change of a task's or step's state: each a guarded UPDATE, so that whoever comes late changes nothing.
+"""Tasks as a whole: made, begun, cancelled; and which of their messages are to be sent.
 
-The protocol that uses them is router/runtime.py. All take an open transaction. Where both a task and its steps
-change, the task's row is locked first, so that finishing and cancelling never wait for each other in a circle.
+All take an open transaction. What happens to a single step is common/steps.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
-from common.artifacts import Artifact, Written
-from common.context import Target
 from common.pipelines import Pipeline
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class StepRef:
-    """The name of one run to be made, and all that a message carries. `batch` 0: the step is not shared out."""
-
-    task_id: str
-    step_order: int
-    step_name: str
-    batch: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A step that is ours until its lease ends. `following`: the name of the task's next step, None after the last."""
-
-    ref: StepRef
-    owner: str
-    attempt: int
-    target: Target
-    inputs: tuple[Artifact, ...]
-    following: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Another worker holds the step, or its retry is not yet due: come back in so many seconds."""
-
-    seconds: float
-
-
-class Ended:
-    """The step is completed, failed, cancelled or unknown: nothing to do but to hand on what it left."""
+from common.steps import StepRef, as_json, key, make_ready
+from common.untrusted import storable
 
 
 def create(
@@ -92,253 +56,9 @@ def start(connection: Connection, task_id: str, pipeline: Pipeline, details: Map
                 details = :details ::jsonb
             WHERE task_id = :task AND step_order < :first
         """),
-        {"task": task_id, "first": first, "details": _json(details)},
+        {"task": task_id, "first": first, "details": as_json(details)},
     )
-    return _make_ready(connection, task_id, first)
-
-
-def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: float) -> Claim | Busy | Ended:
-    """Take the step, if it is ready and nobody live holds it."""
-    row = connection.execute(
-        text("""
-            UPDATE task_details AS step
-            SET status = 'RUNNING', owner = :owner, lease_until = now() + :lease * interval '1 second',
-                attempt = attempt + 1, started_at = coalesce(step.started_at, now()), not_before = NULL
-            FROM tasks AS task
-                -- A removal's own rows may be gone already when it is run again.
-                LEFT JOIN documents AS document ON document.id = task.document_id
-                LEFT JOIN document_versions AS version
-                    ON (version.document_id, version.version) = (task.document_id, task.version)
-            WHERE (step.task_id, step.step_order, step.batch) = (:task, :step, :batch) AND step.step_name = :name
-                AND task.id = step.task_id AND task.status = 'RUNNING' AND step.ready_at IS NOT NULL
-                AND (step.status = 'PENDING' AND coalesce(step.not_before <= now(), true)
-                     OR step.status = 'RUNNING' AND step.lease_until < now())
-            RETURNING step.attempt, step.input_first, step.input_last,
-                (SELECT step_name FROM task_details AS next
-                 WHERE (next.task_id, next.step_order, next.batch) = (:task, :step + 1, 0)) AS following,
-                task.document_id, task.version, document.knowledge_base_id, document.name,
-                document.bucket_name, document.object_key, version.etag, version.store_version_id
-        """),
-        _key(ref) | {"owner": owner, "lease": lease_seconds},
-    ).one_or_none()
-    if row is None:
-        return _refusal(connection, ref)
-    target = Target(
-        task_id=ref.task_id,
-        document_id=row.document_id,
-        version=row.version,
-        knowledge_base_id=row.knowledge_base_id or "",
-        name=row.name or "",
-        bucket=row.bucket_name or "",
-        key=row.object_key or "",
-        etag=row.etag or "",
-        version_id=row.store_version_id,
-    )
-    return Claim(ref, owner, row.attempt, target, _inputs(connection, ref, row), row.following)
-
-
-def _refusal(connection: Connection, ref: StepRef) -> Busy | Ended:
-    seconds = connection.execute(
-        text("""
-            SELECT extract(epoch FROM coalesce(step.lease_until, step.not_before, now()) - now())
-            FROM task_details AS step JOIN tasks AS task ON task.id = step.task_id
-            WHERE (step.task_id, step.step_order, step.batch) = (:task, :step, :batch)
-                AND task.status = 'RUNNING' AND step.ready_at IS NOT NULL AND step.status IN ('PENDING', 'RUNNING')
-        """),
-        _key(ref),
-    ).scalar_one_or_none()
-    return Ended() if seconds is None else Busy(float(seconds))
-
-
-def _inputs(connection: Connection, ref: StepRef, row: Row[Any]) -> tuple[Artifact, ...]:
-    """What the nearest earlier step that made something has made: one artifact, or one for each of its batches."""
-    made = connection.execute(
-        text("""
-            SELECT output, output_key FROM task_details
-            WHERE task_id = :task AND (output IS NOT NULL OR output_key IS NOT NULL)
-                AND step_order = (SELECT max(step_order) FROM task_details
-                                  WHERE task_id = :task AND step_order < :step
-                                      AND (output IS NOT NULL OR output_key IS NOT NULL))
-            ORDER BY batch
-        """),
-        {"task": ref.task_id, "step": ref.step_order},
-    )
-    span = (row.input_first, row.input_last) if row.input_last is not None else None
-    return tuple(Artifact(inline=_bytes(one.output), key=one.output_key, span=span) for one in made)
-
-
-def finish(
-    connection: Connection,
-    claim: Claim,
-    *,
-    share_out: bool,
-    details: Mapping[str, Any],
-    written: Written | None = None,
-) -> list[StepRef] | None:
-    """The step is COMPLETED and what follows it is ready; returns the messages to send.
-
-    What follows is what the task's rows say: steps added to the table since it began are not for it. `share_out`: that
-    step runs in batches. None: the lease was lost, or the task ended meanwhile, and nothing was written down.
-    """
-    ref = claim.ref
-    output = written.artifact if written else Artifact()
-    finished = connection.execute(
-        text("""
-            WITH task AS (SELECT id FROM tasks WHERE id = :task AND status = 'RUNNING' FOR NO KEY UPDATE)
-            UPDATE task_details AS step
-            SET status = 'COMPLETED', progress = 100, completed_at = now(), owner = NULL, lease_until = NULL,
-                error_code = NULL, error_message = NULL, details = :details ::jsonb,
-                output = :inline, output_key = :key, output_cuts = :cuts
-            FROM task
-            WHERE (step.task_id, step.step_order, step.batch) = (task.id, :step, :batch)
-                AND step.status = 'RUNNING' AND step.owner = :owner
-        """),
-        _key(ref)
-        | {
-            "owner": claim.owner,
-            "details": _json(details),
-            "inline": output.inline,
-            "key": output.key,
-            "cuts": list(written.cuts) if written else None,
-        },
-    )
-    if not finished.rowcount:
-        return None
-    if ref.batch and not _was_last_batch(connection, ref):
-        return []
-    if claim.following is None:
-        _complete(connection, ref.task_id)
-        return []
-    if share_out:
-        return _fan_out(connection, ref.task_id, ref.step_order + 1)
-    return _make_ready(connection, ref.task_id, ref.step_order + 1)
-
-
-def _was_last_batch(connection: Connection, ref: StepRef) -> bool:
-    """Count the batch on its step's row; the one that completes the count completes the step."""
-    done = connection.execute(
-        text("""
-            UPDATE task_details
-            SET batches_done = batches_done + 1,
-                progress = greatest(progress, 100.0 * (batches_done + 1) / batches),
-                status = CASE WHEN batches_done + 1 = batches THEN 'COMPLETED' ELSE status END,
-                completed_at = CASE WHEN batches_done + 1 = batches THEN now() END,
-                details = details || jsonb_build_object('batches', batches, 'batches_done', batches_done + 1)
-            WHERE (task_id, step_order, batch) = (:task, :step, 0)
-            RETURNING batches_done = batches AS all_done
-        """),
-        _key(ref),
-    ).scalar_one()
-    return bool(done)
-
-
-def _complete(connection: Connection, task_id: str) -> None:
-    connection.execute(
-        text("UPDATE tasks SET status = 'COMPLETED', completed_at = now() WHERE id = :task"), {"task": task_id}
-    )
-
-
-def _make_ready(connection: Connection, task_id: str, step_order: int) -> list[StepRef]:
-    name = connection.execute(
-        text("""
-            UPDATE task_details SET ready_at = now() WHERE (task_id, step_order, batch) = (:task, :step, 0)
-            RETURNING step_name
-        """),
-        {"task": task_id, "step": step_order},
-    ).scalar_one()
-    return [StepRef(task_id, step_order, name)]
-
-
-def _fan_out(connection: Connection, task_id: str, step_order: int) -> list[StepRef]:
-    """One row and one message for each share of what the nearest earlier step made."""
-    batches = connection.execute(
-        text("""
-            WITH made AS (
-                SELECT output_cuts FROM task_details
-                WHERE task_id = :task AND step_order < :step AND output_cuts IS NOT NULL
-                ORDER BY step_order DESC LIMIT 1)
-            INSERT INTO task_details (task_id, step_order, batch, step_name, ready_at, input_first, input_last)
-            SELECT task_id, step_order, share.batch, step_name, now(),
-                lag(share.last, 1, 0) OVER (ORDER BY share.batch), share.last
-            FROM task_details, made, unnest(made.output_cuts) WITH ORDINALITY AS share (last, batch)
-            WHERE (task_id, step_order, task_details.batch) = (:task, :step, 0)
-            RETURNING step_name, batch
-        """),
-        {"task": task_id, "step": step_order},
-    )
-    refs = [StepRef(task_id, step_order, row.step_name, row.batch) for row in batches]
-    connection.execute(
-        text("""
-            UPDATE task_details SET status = 'RUNNING', started_at = now(), batches = :batches, batches_done = 0
-            WHERE (task_id, step_order, batch) = (:task, :step, 0)
-        """),
-        {"task": task_id, "step": step_order, "batches": len(refs)},
-    )
-    return refs
-
-
-def fail(connection: Connection, claim: Claim, *, code: str, message: str, details: Mapping[str, Any]) -> bool:
-    """The step and its task are FAILED, for the reason given. False: it was no longer ours."""
-    ref = claim.ref
-    reason = {"code": code, "message": _storable(message), "details": _json(details)}
-    failed = connection.execute(
-        text("""
-            WITH task AS (SELECT id FROM tasks WHERE id = :task AND status = 'RUNNING' FOR NO KEY UPDATE)
-            UPDATE task_details AS step
-            SET status = 'FAILED', completed_at = now(), owner = NULL, lease_until = NULL,
-                error_code = :code, error_message = :message, details = step.details || :details ::jsonb
-            FROM task
-            WHERE (step.task_id, step.step_order, step.batch) = (task.id, :step, :batch)
-                AND step.status = 'RUNNING' AND step.owner = :owner
-        """),
-        _key(ref) | reason | {"owner": claim.owner},
-    )
-    if not failed.rowcount:
-        return False
-    connection.execute(
-        text("""
-            UPDATE tasks SET status = 'FAILED', completed_at = now(), error_code = :code, error_message = :message
-            WHERE id = :task
-        """),
-        _key(ref) | reason,
-    )
-    if ref.batch:  # a batch fails its step
-        connection.execute(
-            text("""
-                UPDATE task_details
-                SET status = 'FAILED', completed_at = now(), error_code = :code, error_message = :message
-                WHERE (task_id, step_order, batch) = (:task, :step, 0)
-            """),
-            _key(ref) | reason,
-        )
-    return True
-
-
-def retry_later(
-    connection: Connection, claim: Claim, *, seconds: float, code: str, message: str, counted: bool = True
-) -> bool:
-    """The step waits for another run; its reason shows meanwhile. False: it was no longer ours.
-
-    `counted`: whether this run was one of the attempts that a step has.
-    """
-    put_back = connection.execute(
-        text("""
-            UPDATE task_details
-            SET status = 'PENDING', owner = NULL, lease_until = NULL, published_at = NULL,
-                attempt = attempt - :uncounted, not_before = now() + :seconds * interval '1 second',
-                error_code = :code, error_message = :message
-            WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
-        """),
-        _key(claim.ref)
-        | {
-            "owner": claim.owner,
-            "seconds": seconds,
-            "code": code,
-            "message": _storable(message),
-            "uncounted": 0 if counted else 1,
-        },
-    )
-    return bool(put_back.rowcount)
+    return make_ready(connection, task_id, first)
 
 
 def cancel(connection: Connection, task_ids: Iterable[str], *, code: str, message: str) -> list[str]:
@@ -349,7 +69,7 @@ def cancel(connection: Connection, task_ids: Iterable[str], *, code: str, messag
             WHERE id = ANY(:tasks) AND status IN ('PENDING', 'RUNNING')
             RETURNING id
         """),
-        {"tasks": list(task_ids), "code": code, "message": _storable(message)},
+        {"tasks": list(task_ids), "code": code, "message": storable(message)},
     )
     ids = [row.id for row in cancelled]
     if ids:
@@ -363,43 +83,6 @@ def cancel(connection: Connection, task_ids: Iterable[str], *, code: str, messag
     return ids
 
 
-def release(connection: Connection, claim: Claim) -> None:
-    """Give the step back as if it had not been claimed: this worker is going away."""
-    connection.execute(
-        text("""
-            UPDATE task_details SET status = 'PENDING', owner = NULL, lease_until = NULL, attempt = attempt - 1
-            WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
-        """),
-        _key(claim.ref) | {"owner": claim.owner},
-    )
-
-
-def renew(connection: Connection, claims: Iterable[Claim], *, lease_seconds: float) -> set[str]:
-    """Prolong the leases of these claims; returns the owners of those that still hold."""
-    renewed = connection.execute(
-        text("""
-            UPDATE task_details AS step SET lease_until = now() + :lease * interval '1 second'
-            FROM tasks AS task
-            WHERE step.owner = ANY(:owners) AND step.status = 'RUNNING'
-                AND task.id = step.task_id AND task.status = 'RUNNING'
-            RETURNING step.owner
-        """),
-        {"owners": [claim.owner for claim in claims], "lease": lease_seconds},
-    )
-    return set(renewed.scalars())
-
-
-def set_progress(connection: Connection, claim: Claim, *, percent: float) -> None:
-    """Progress never goes back."""
-    connection.execute(
-        text("""
-            UPDATE task_details SET progress = greatest(progress, :percent)
-            WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
-        """),
-        _key(claim.ref) | {"owner": claim.owner, "percent": percent},
-    )
-
-
 def unsent_after(connection: Connection, ref: StepRef) -> list[StepRef]:
     """The messages that follow `ref` and have perhaps never been sent."""
     rows = connection.execute(
@@ -408,7 +91,7 @@ def unsent_after(connection: Connection, ref: StepRef) -> list[StepRef]:
             WHERE task_id = :task AND step_order = :step + 1
                 AND status = 'PENDING' AND ready_at IS NOT NULL AND published_at IS NULL
         """),
-        _key(ref),
+        key(ref),
     )
     return [StepRef(*row) for row in rows]
 
@@ -445,7 +128,7 @@ def overdue(
     return [(StepRef(row.task_id, row.step_order, row.step_name, row.batch), row.type) for row in rows]
 
 
-def mark_published(connection: Connection, refs: Iterable[StepRef]) -> None:
+def mark_published(connection: Connection, refs: Sequence[StepRef]) -> None:
     """RabbitMQ has these messages. Steps that are already at work need no mark."""
     connection.execute(
         text("""
@@ -454,39 +137,9 @@ def mark_published(connection: Connection, refs: Iterable[StepRef]) -> None:
             WHERE (step.task_id, step.step_order, step.batch) = (given.task_id, given.step_order, given.batch)
                 AND step.status = 'PENDING' AND step.published_at IS NULL
         """),
-        _columns(refs),
+        {
+            "tasks": [ref.task_id for ref in refs],
+            "steps": [ref.step_order for ref in refs],
+            "batches": [ref.batch for ref in refs],
+        },
     )
-
-
-def _columns(refs: Iterable[StepRef]) -> dict[str, Any]:
-    refs = list(refs)
-    return {
-        "tasks": [ref.task_id for ref in refs],
-        "steps": [ref.step_order for ref in refs],
-        "batches": [ref.batch for ref in refs],
-    }
-
-
-def _key(ref: StepRef) -> dict[str, Any]:
-    return {"task": ref.task_id, "step": ref.step_order, "name": ref.step_name, "batch": ref.batch}
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(_storable(value)).decode()
-
-
-def _storable(value: Any) -> Any:
-    """Without what Postgres keeps in no text: NUL characters and halves of surrogate pairs. Documents hold both."""
-    match value:
-        case str():
-            return value.replace("\x00", "").encode(errors="replace").decode()
-        case Mapping():
-            return {_storable(key): _storable(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_storable(one) for one in value]
-        case _:
-            return value
-
-
-def _bytes(value: memoryview | bytes | None) -> bytes | None:
-    return None if value is None else bytes(value)

@@ -1,8 +1,10 @@
-"""JSON from outside, and what of it nothing behind can take."""
+"""What comes from outside, and what of it nothing behind can take."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,3 +19,16 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 def holds_nul(body: bytes | bytearray | memoryview) -> bool:
     """Whether a string of this JSON, which was decoded, holds the character NUL: Postgres keeps no text with one."""
     return _NUL.search(body) is not None
+
+
+def storable(value: Any) -> Any:
+    """Without what Postgres keeps in no text: NUL characters and halves of surrogate pairs. Documents hold both."""
+    match value:
+        case str():
+            return value.replace("\x00", "").encode(errors="replace").decode()
+        case Mapping():
+            return {storable(key): storable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [storable(one) for one in value]
+        case _:
+            return value

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import structlog
 
-from common import tasks
+from common import steps
 from common.db import Database
 from common.errors import LeaseLost, Retryable, TimedOut, Unavailable
-from common.tasks import Claim
+from common.steps import Claim
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ class Leases:
             return
         with self._database.transaction() as connection:
             claims = [run.claim for run in alive]
-            held = tasks.renew(connection, claims, lease_seconds=self._lease_seconds)
+            held = steps.renew(connection, claims, lease_seconds=self._lease_seconds)
         for run in alive:
             run.lost = run.lost or run.claim.owner not in held
 
@@ -112,5 +112,5 @@ class Leases:
             return
         with self._database.transaction() as connection:
             for run in moved:
-                tasks.set_progress(connection, run.claim, percent=run.percent)
+                steps.set_progress(connection, run.claim, percent=run.percent)
                 run.written_percent = run.percent

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from common.errors import InvalidMessage
-from common.tasks import StepRef
+from common.steps import StepRef
 from common.untrusted import UNREADABLE, holds_nul
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from common import tasks
 from common.db import Database
-from common.tasks import StepRef
+from common.steps import StepRef
 from router import letters, topology
 from router.broker import Broker, Publication
 from router.message import Message

@@ -22,14 +22,14 @@ from typing import Any
 
 import structlog
 
-from common import artifacts, tasks
+from common import artifacts, steps, tasks
 from common.artifacts import Written
 from common.context import Context
 from common.errors import BrigadeError, InvalidMessage, LeaseLost, Rejected, Retryable, Stopped, Unavailable
 from common.failpoints import Failpoints
 from common.pipelines import Pipeline, Step
 from common.services import Services
-from common.tasks import Busy, Claim, Ended
+from common.steps import Busy, Claim, Ended
 from common.telemetry import STEP_SECONDS, STEPS
 from router import letters, topology
 from router.broker import Broker, Delivery, Publication
@@ -118,7 +118,7 @@ class Runtime:
         ref = job.message.ref
         with self._database.transaction() as connection:
             owner = f"{self._owner}/{next(self._numbers)}"  # of this run alone, not of any later one of this worker's
-            claim = tasks.claim(connection, ref, owner=owner, lease_seconds=self._settings.lease_seconds)
+            claim = steps.claim(connection, ref, owner=owner, lease_seconds=self._settings.lease_seconds)
             following = tasks.unsent_after(connection, ref) if isinstance(claim, Ended) else []
         match claim:
             case Ended():
@@ -194,7 +194,7 @@ class Runtime:
     def _finish(self, job: _Job, claim: Claim, written: Written | None, details: dict[str, Any]) -> _Outgoing:
         share_out = any(step.batch for step in job.pipeline.steps if step.name == claim.following)
         with self._database.transaction() as connection:
-            ready = tasks.finish(connection, claim, share_out=share_out, details=details, written=written)
+            ready = steps.finish(connection, claim, share_out=share_out, details=details, written=written)
         if ready is None:
             raise LeaseLost
         self._failpoints.reach("after_finish", job.step.name)
@@ -207,11 +207,11 @@ class Runtime:
 
     def _release(self, claim: Claim) -> None:
         with self._database.transaction() as connection:
-            tasks.release(connection, claim)
+            steps.release(connection, claim)
 
     def _fail(self, claim: Claim, error: BrigadeError, details: dict[str, Any]) -> bool:
         with self._database.transaction() as connection:
-            return tasks.fail(connection, claim, code=error.code, message=error.message, details=details)
+            return steps.fail(connection, claim, code=error.code, message=error.message, details=details)
 
     def _retry_or_fail(
         self, job: _Job, claim: Claim, error: Exception, details: dict[str, Any]
@@ -226,7 +226,7 @@ class Runtime:
         if claim.attempt < self._settings.max_attempts or not counted:
             seconds = _delay(claim.attempt) if counted else _OUTAGE_SECONDS
             with self._database.transaction() as connection:
-                ours = tasks.retry_later(
+                ours = steps.retry_later(
                     connection, claim, seconds=seconds, code=known.code, message=known.message, counted=counted
                 )
             return "retried", _Outgoing(letters=[letters.later(job.step.name, body, seconds)] if ours else [])

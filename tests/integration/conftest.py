@@ -14,6 +14,7 @@ from common.settings import Settings
 from deploy.local.servers import LocalServers, NotInstalledError
 from deploy.local.state import free_port
 from deploy.migrate import migrate
+from tests.integration.rig import Rig
 from tests.integration.system import System
 
 
@@ -84,3 +85,10 @@ def worker(system: System) -> Iterator[System]:
     """The system with a worker."""
     with system.worker():
         yield system
+
+
+@pytest.fixture
+def rig(database_url: str) -> Iterator[Rig]:
+    rig = Rig(database_url)
+    yield rig
+    rig.database.close()

@@ -2,135 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from sqlalchemy import text
 
-from common import documents, tasks
+from common import steps, tasks
 from common.context import Context
-from common.db import Database
 from common.errors import Rejected, Retryable, Superseded, Unavailable
-from common.events import ObjectCreated
-from common.pipelines import Pipeline, Step
-from common.services import Services
-from common.settings import Settings
-from functions.http.tasks import read_task
+from common.pipelines import Step
 from router import topology
 from router.broker import Delivery
-from router.fake_broker import FakeBroker
-from router.leases import Leases
 from router.letters import to_step
-from router.outbox import Outbox, messages
-from router.runtime import Runtime
-from tests.memory_store import MemoryStore
-
-
-@dataclass(frozen=True)
-class Word:
-    text: str
-
-
-# The tests give the pipeline's steps the names of real ones, because only those have queues.
-ORDER = ("UPLOAD", "EXTRACT_TEXT", "SPLIT", "VECTORIZE", "STORE")
-
-
-class Rig:
-    """A runtime over a fake broker, and a pipeline of tiny functions that write down what they were given."""
-
-    def __init__(self, database_url: str) -> None:
-        settings = Settings(database_url=database_url, lease_seconds=60, inline_artifact_bytes=64)
-        self.database = Database(settings)
-        self.store = MemoryStore()
-        self.services = cast(Services, SimpleNamespace(settings=settings, database=self.database, objects=self.store))
-        self.broker = FakeBroker()
-        self.outbox = Outbox(self.database, self.broker)
-        self.calls: list[tuple[str, Any]] = []
-        self.before: dict[str, Callable[[Context], None]] = {}
-        self.pipeline = Pipeline(
-            "DOCUMENT_UPLOAD",
-            (
-                Step("UPLOAD", weight=10),
-                Step("EXTRACT_TEXT", self.extract, weight=40),
-                Step("SPLIT", self.look, weight=10),
-                Step("VECTORIZE", self.shout, weight=30, batch=2),
-                Step("STORE", self.keep, weight=10),
-            ),
-        )
-        self.runtime = self.worker("me")
-
-    def worker(self, owner: str) -> Runtime:
-        leases = Leases(self.database, lease_seconds=60)
-        pipelines = {self.pipeline.name: self.pipeline}
-        return Runtime(self.services, self.broker, owner=owner, leases=leases, outbox=self.outbox, pipelines=pipelines)
-
-    def extract(self, ctx: Context) -> Iterator[Word]:
-        self._called("EXTRACT_TEXT", ctx)
-        ctx.note(words=5)
-        yield from map(Word, ("one", "two", "three", "four", "five"))
-
-    def look(self, ctx: Context, words: Iterable[Word]) -> None:
-        self._called("SPLIT", ctx, [word.text for word in words])
-
-    def shout(self, ctx: Context, words: Iterable[Word]) -> Iterator[Word]:
-        given = [word.text for word in words]
-        self._called("VECTORIZE", ctx, given)
-        yield from (Word(word.upper()) for word in given)
-
-    def keep(self, ctx: Context, words: Iterable[Word]) -> None:
-        self._called("STORE", ctx, [word.text for word in words])
-
-    def _called(self, name: str, ctx: Context, given: Any = None) -> None:
-        self.calls.append((name, given))
-        if name in self.before:
-            self.before[name](ctx)
-
-    def arrive(self, sequencer: int = 1, etag: str = "e1") -> str:
-        """An object arrives; returns its task."""
-        event = ObjectCreated("b", "incoming/a.txt", f"{sequencer:032X}", etag=etag, size=5)
-        with self.database.transaction() as connection:
-            ready = documents.arrive(connection, event, self.pipeline)
-        self.outbox.send(messages(self.pipeline.name, ready))
-        return ready[0].task_id
-
-    def run(self) -> None:
-        self.broker.deliver(self.runtime.handle)
-
-    def run_without_waiting(self) -> None:
-        """The fake broker's ladder takes no time; the database's clock must not either."""
-
-        def handle(delivery: Delivery) -> None:
-            self.sql("UPDATE task_details SET not_before = NULL")
-            self.runtime.handle(delivery)
-
-        self.broker.deliver(handle)
-
-    def task(self, task_id: str) -> dict[str, Any]:
-        with self.database.transaction() as connection:
-            task = read_task(connection, task_id)
-        assert task is not None
-        return task
-
-    def steps(self, task_id: str) -> list[str]:
-        return [step["status"] for step in self.task(task_id)["task_details"]]
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.calls]
-
-    def sql(self, statement: str) -> None:
-        with self.database.transaction() as connection:
-            connection.execute(text(statement))
-
-
-@pytest.fixture
-def rig(database_url: str) -> Iterator[Rig]:
-    rig = Rig(database_url)
-    yield rig
-    rig.database.close()
+from router.outbox import messages
+from tests.integration.rig import Rig
 
 
 def test_a_task_goes_through_all_its_steps_and_shares_one_out(rig: Rig) -> None:
@@ -176,22 +61,11 @@ def test_a_publish_that_fails_after_finishing_is_made_good_by_redelivery(rig: Ri
     assert rig.names().count("EXTRACT_TEXT") == 1
 
 
-def test_a_message_lost_after_finishing_is_sent_by_the_relay(rig: Rig) -> None:
-    task_id = rig.arrive()
-    rig.outbox.flush()
-    rig.broker.queues.clear()  # RabbitMQ lost everything, after it had confirmed
-    rig.sql("UPDATE task_details SET published_at = NULL")
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0
-    rig.run()
-    assert rig.task(task_id)["status"] == "COMPLETED"
-
-
 def test_a_step_that_a_live_worker_holds_is_put_off(rig: Rig) -> None:
     task_id = rig.arrive()
     with rig.database.transaction() as connection:
-        held = tasks.claim(connection, tasks.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="another", lease_seconds=60)
-    assert isinstance(held, tasks.Claim)
+        held = steps.claim(connection, steps.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="another", lease_seconds=60)
+    assert isinstance(held, steps.Claim)
     delivery = rig.broker.queues["brigade.step.extract_text"].popleft()
     rig.runtime.handle(delivery)
     assert rig.calls == []
@@ -201,7 +75,7 @@ def test_a_step_that_a_live_worker_holds_is_put_off(rig: Rig) -> None:
 def test_a_step_whose_worker_died_is_taken_over_when_its_lease_has_ended(rig: Rig) -> None:
     task_id = rig.arrive()
     with rig.database.transaction() as connection:
-        tasks.claim(connection, tasks.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="dead", lease_seconds=0)
+        steps.claim(connection, steps.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="dead", lease_seconds=0)
     rig.run()
     task = rig.task(task_id)
     assert task["status"] == "COMPLETED"
@@ -314,7 +188,7 @@ def test_a_message_that_makes_no_sense_goes_to_the_dead_letters(rig: Rig, body: 
 def test_a_message_for_a_step_that_is_not_ready_starts_nothing(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.broker.queues.clear()
-    (forged,) = messages(rig.pipeline.name, [tasks.StepRef(task_id, 5, "STORE")])
+    (forged,) = messages(rig.pipeline.name, [steps.StepRef(task_id, 5, "STORE")])
     rig.broker.publish([to_step(forged)])
     rig.run()
     assert rig.calls == []
@@ -322,46 +196,16 @@ def test_a_message_for_a_step_that_is_not_ready_starts_nothing(rig: Rig) -> None
 
 def test_progress_shows_while_a_step_runs_and_never_goes_back(rig: Rig) -> None:
     task_id = rig.arrive()
-    ref = tasks.StepRef(task_id, 2, "EXTRACT_TEXT")
+    ref = steps.StepRef(task_id, 2, "EXTRACT_TEXT")
     with rig.database.transaction() as connection:
-        claim = tasks.claim(connection, ref, owner="me", lease_seconds=60)
-        assert isinstance(claim, tasks.Claim)
-        tasks.set_progress(connection, claim, percent=50)
-        tasks.set_progress(connection, claim, percent=20)
-        tasks.set_progress(connection, replace(claim, owner="another"), percent=90)
+        claim = steps.claim(connection, ref, owner="me", lease_seconds=60)
+        assert isinstance(claim, steps.Claim)
+        steps.set_progress(connection, claim, percent=50)
+        steps.set_progress(connection, claim, percent=20)
+        steps.set_progress(connection, replace(claim, owner="another"), percent=90)
     task = rig.task(task_id)
     assert task["task_details"][1]["progress"] == 50
     assert task["overall_progress"] == 30  # 10 for the upload, half of 40
-
-
-def test_rabbitmq_losing_everything_it_had_confirmed_loses_no_task(rig: Rig) -> None:
-    task_id = rig.arrive()
-    rig.outbox.flush()
-    rig.broker.queues.clear()
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0  # it was sent, and may be in a queue
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=0) == 1
-    rig.run()
-    assert rig.task(task_id)["status"] == "COMPLETED"
-
-
-def test_a_step_whose_worker_and_message_are_both_gone_is_found(rig: Rig) -> None:
-    task_id = rig.arrive()
-    rig.broker.queues.clear()
-    with rig.database.transaction() as connection:
-        tasks.claim(connection, tasks.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="dead", lease_seconds=0)
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0  # told once, not every few seconds
-    rig.run()
-    assert rig.task(task_id)["status"] == "COMPLETED"
-
-
-def test_what_the_relay_could_not_send_is_overdue_again(rig: Rig) -> None:
-    rig.arrive()
-    rig.broker.queues.clear()
-    rig.broker.fail_next = 1
-    with pytest.raises(Unavailable):
-        rig.outbox.relay(unsent_seconds=0, lost_seconds=60)
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
 
 
 def test_a_server_that_is_away_uses_up_no_attempt(rig: Rig) -> None:

@@ -26,11 +26,9 @@ from functions.extractors import (
     Format,
     Options,
     docx,
-    encodings,
     html,
     jailed,
     markdown,
-    text,
 )
 from functions.extractors.records import RECORD_CHARACTERS, in_records
 from functions.ingest.extract import clear_stale, extract
@@ -170,7 +168,7 @@ def test_a_large_text_flows_through_a_small_child(jail: Jail, tmp_path: Path) ->
     assert max(len(page.text) for page in pages) <= RECORD_CHARACTERS
 
 
-def _read(extractor: Any, content: bytes, tmp_path: Path, **options: Any) -> str:
+def read(extractor: Any, content: bytes, tmp_path: Path, **options: Any) -> str:
     path = tmp_path / "document"
     path.write_bytes(content)
     pages = list(extractor.extract(path, Options(name="document", max_inflated_bytes=_MIB, **options)))
@@ -189,7 +187,7 @@ def test_docx_gives_paragraphs_tables_and_notes_and_nothing_twice(tmp_path: Path
         "<mc:Fallback><w:txbxContent><w:p><w:r><w:t>Boxed</w:t></w:r></w:p></w:txbxContent></mc:Fallback>"
         "</mc:AlternateContent><w:t>After</w:t></w:r></w:p>"
     )
-    assert _read(docx, documents.docx(body=body, note="A note"), tmp_path) == (
+    assert read(docx, documents.docx(body=body, note="A note"), tmp_path) == (
         "标题\n\nOne\ttwo\nthree\n\nName\tAge\nAnn & Bob\t42\n\nBoxed\n\nAfter\n\nA note"
     )
 
@@ -197,7 +195,7 @@ def test_docx_gives_paragraphs_tables_and_notes_and_nothing_twice(tmp_path: Path
 def test_docx_reads_a_nested_table_into_its_cell(tmp_path: Path) -> None:
     inner = documents.table([["a", "b"]])
     body = f"<w:tbl><w:tr><w:tc>{inner}<w:p/></w:tc><w:tc><w:p><w:r><w:t>c</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
-    assert _read(docx, documents.docx(body=body), tmp_path) == "a b\tc"
+    assert read(docx, documents.docx(body=body), tmp_path) == "a b\tc"
 
 
 def test_docx_expands_no_entities(tmp_path: Path) -> None:
@@ -208,7 +206,7 @@ def test_docx_expands_no_entities(tmp_path: Path) -> None:
         '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
         "<w:p><w:r><w:t>Hello</w:t><w:t>&x;&y;</w:t></w:r></w:p></w:document>"
     )
-    found = _read(docx, documents.archive({"word/document.xml": xml.encode()}), tmp_path)
+    found = read(docx, documents.archive({"word/document.xml": xml.encode()}), tmp_path)
     assert found == "Hello"
 
 
@@ -218,7 +216,7 @@ def test_html_gives_what_a_reader_reads(tmp_path: Path) -> None:
     word.</p><div>Two<br>lines</div><ul><li>first<li>second</ul><script>alert("no")</script>
     <table><tr><th>Name<th>Age<tr><td><p>Ann</p><td>42</table><pre>def f():
     return 1</pre><footer>Imprint</footer><p hidden>unseen</p></body></html>"""
-    assert _read(html, page.encode(), tmp_path) == (
+    assert read(html, page.encode(), tmp_path) == (
         "The title\n\nHead & line\n\nOne bold word.\n\nTwo\nlines\n\nfirst\n\nsecond\n\nName\tAge\n\nAnn\t42\n\n"
         "def f():\n   return 1"
     )
@@ -226,7 +224,7 @@ def test_html_gives_what_a_reader_reads(tmp_path: Path) -> None:
 
 def test_html_in_its_declared_encoding(tmp_path: Path) -> None:
     page = "<meta http-equiv=Content-Type content='text/html; charset=gb2312'><p>镕基，简体"
-    assert _read(html, page.encode("gb18030"), tmp_path) == "镕基，简体"
+    assert read(html, page.encode("gb18030"), tmp_path) == "镕基，简体"
 
 
 @pytest.mark.parametrize(
@@ -249,18 +247,18 @@ def test_html_in_its_declared_encoding(tmp_path: Path) -> None:
 )
 def test_no_declared_encoding_breaks_a_page(label: str, tmp_path: Path) -> None:
     page = f"<meta charset={label}><p>plain"
-    assert _read(html, page.encode(), tmp_path) == "plain"
+    assert read(html, page.encode(), tmp_path) == "plain"
 
 
 @pytest.mark.parametrize("label", ["utf-16", "utf-32be", "idna", "undefined", "utf-7", "cp037", "us-ascii", "euc-jp"])
 def test_a_page_that_is_not_in_the_encoding_it_declares_is_read_in_its_own(label: str, tmp_path: Path) -> None:
     page = f"<meta charset={label}><p>镕基，简体中文的页面"
-    assert _read(html, page.encode(), tmp_path) == "镕基，简体中文的页面"
+    assert read(html, page.encode(), tmp_path) == "镕基，简体中文的页面"
 
 
 def test_a_byte_order_mark_knows_better_than_a_declaration(tmp_path: Path) -> None:
     page = "<meta charset=windows-1251><p>中文"
-    assert _read(html, page.encode("utf-8-sig"), tmp_path) == "中文"
+    assert read(html, page.encode("utf-8-sig"), tmp_path) == "中文"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +278,7 @@ def test_a_byte_order_mark_knows_better_than_a_declaration(tmp_path: Path) -> No
 )
 def test_pages_are_read_in_the_webs_encodings(label: str, encoding: str, sentence: str, tmp_path: Path) -> None:
     page = f"<meta charset='{label}'><p>{sentence}"
-    assert _read(html, page.encode(encoding), tmp_path) == sentence
+    assert read(html, page.encode(encoding), tmp_path) == sentence
 
 
 @pytest.mark.timeout(20)
@@ -292,7 +290,7 @@ def test_tidying_a_text_takes_no_more_time_than_its_length_explains(piece: str, 
     long = piece * (200_000 // len(piece)) + end
     assert html._tidied("x" + long).startswith("x")
     assert "<>" not in markdown._text_of([Token("html_block", "", 0, content="<>" + long)])
-    assert _read(html, b"<pre>x" + long.encode(), tmp_path).startswith("x")
+    assert read(html, b"<pre>x" + long.encode(), tmp_path).startswith("x")
 
 
 def test_what_no_encoding_can_write_never_leaves_the_jail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +329,7 @@ def test_a_document_is_read_under_the_number_of_its_worker(jail: Jail, tmp_path:
 
 
 def test_html_nested_deeper_than_pythons_stack(tmp_path: Path) -> None:
-    assert _read(html, b"<div>" * 10_000 + b"deep", tmp_path) == "deep"
+    assert read(html, b"<div>" * 10_000 + b"deep", tmp_path) == "deep"
 
 
 def test_markdown_loses_its_marks_and_keeps_its_lines(tmp_path: Path) -> None:
@@ -340,72 +338,9 @@ def test_markdown_loses_its_marks_and_keeps_its_lines(tmp_path: Path) -> None:
         "- one\n- two\n  - three\n\n"
         "| Name | Age |\n|---|---|\n| Ann | 42 |\n\n```python\nx = 1\n```\n\n> 引用 <b>bold</b>\n"
     )
-    assert _read(markdown, source.encode(), tmp_path) == (
+    assert read(markdown, source.encode(), tmp_path) == (
         "Head line\n\nSome code, a link and\na picture.\n\none\ntwo\nthree\n\nName\tAge\nAnn\t42\n\nx = 1\n\n引用 bold"
     )
-
-
-SIMPLIFIED = [
-    "人工智能正在改变世界。",
-    "合同编号：2024-001，甲方：北京科技有限公司",
-    "你好，世界",
-    "会议记录",
-    "今天天气很好。",
-]
-TRADITIONAL = [
-    "人工智慧正在改變世界。",
-    "合約編號：2024-001，甲方：臺北科技有限公司",
-    "你好，世界",
-    "會議記錄",
-    "今天天氣很好。",
-]
-
-
-@pytest.mark.parametrize(
-    ("encoding", "sentence"),
-    [
-        *(("gb18030", sentence) for sentence in SIMPLIFIED),
-        *(("big5", sentence) for sentence in TRADITIONAL),
-        *(("utf-8", sentence) for sentence in (*SIMPLIFIED, *TRADITIONAL)),
-        ("utf-8-sig", "你好"),
-        ("utf-16", "你好"),
-        ("utf-32", "你好"),
-        ("utf-16-le", "Hello, wörld"),
-        ("utf-16-be", "Hello, wörld"),
-        ("gb18030", "A long English sentence in which one word is Chinese: 中国. And so it goes on."),
-        ("shift_jis", "これはテストです。"),
-        ("euc_jp", "これはテストです。"),
-        ("euc_kr", "이것은 시험 문서입니다."),
-        ("cp1252", "Café à la crème, garçon"),
-        ("cp1252", "Die Größe der Straße über München ist “schön”"),
-        ("cp1251", "Привет, мир! Это проверка кодировки текста."),
-        ("ascii", "Plain"),
-    ],
-)
-def test_a_short_text_comes_out_right_in_whatever_encoding(encoding: str, sentence: str, tmp_path: Path) -> None:
-    assert _read(text, sentence.encode(encoding), tmp_path) == sentence
-
-
-def test_a_character_across_two_reads_is_one_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "_READ_BYTES", 7)
-    for encoding in ("utf-8", "gb18030", "utf-16"):
-        assert _read(text, ("今天天气很好\r\n" * 5).encode(encoding), tmp_path) == "\n".join(["今天天气很好"] * 5)
-
-
-def test_a_long_ascii_beginning_does_not_hide_the_encoding(tmp_path: Path) -> None:
-    content = "x" * 300_000 + "\n今天天气很好，我们去公园散步吧。"
-    assert _read(text, content.encode("gb18030"), tmp_path).replace("\n", "") == content.replace("\n", "")
-
-
-def test_one_stray_byte_does_not_turn_utf_8_into_something_else(tmp_path: Path) -> None:
-    content = "今天天气很好，我们去公园散步吧。\n".encode() * 200
-    assert _read(text, content + b"\xff" + content, tmp_path).count("今天天气很好") == 400
-
-
-def test_encodings_are_told_apart_without_reading_on(tmp_path: Path) -> None:
-    blocks = iter([b"plain ", "会议记录".encode("gb18030"), b"never", b"read"])
-    assert encodings.detect(blocks) == "gb18030"
-    assert list(blocks) == [b"read"]
 
 
 def test_records_are_bounded_and_end_at_paragraphs() -> None:

@@ -9,11 +9,11 @@ from typing import cast
 
 import pytest
 
-from common import tasks
+from common import steps
 from common.context import Target
 from common.db import Database
 from common.errors import LeaseLost, TimedOut
-from common.tasks import Claim, StepRef
+from common.steps import Claim, StepRef
 from router.leases import Leases, ShuttingDown
 
 TARGET = Target("t", "d", 1, "kb", "n", "b", "k", "e")
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         asked.append(sorted(one.owner for one in claims))
         return {one.owner for one in claims} - {"lost"}
 
-    monkeypatch.setattr(tasks, "renew", renew)
+    monkeypatch.setattr(steps, "renew", renew)
     return asked
 
 

@@ -16,7 +16,7 @@ from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.failpoints import Failpoints
 from common.objects import ObjectStore
 from common.settings import Settings
-from common.tasks import StepRef
+from common.steps import StepRef
 from router.broker import Delivery
 from router.fake_broker import FakeBroker
 from router.ingress import Ingress
