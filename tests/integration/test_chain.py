@@ -189,7 +189,7 @@ def dead_letters(system: System) -> list[tuple[str, bytes]]:
             method, properties, content = channel.basic_get(topology.DEAD, auto_ack=True)
             if method is None:
                 return letters
-            letters.append((properties.headers["brigade-code"], content))
+            letters.append(((properties.headers or {}).get("brigade-code", ""), content))
 
 
 @pytest.mark.parametrize("token", ["wrong", "Bearer", "é"])

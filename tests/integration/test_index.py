@@ -271,7 +271,7 @@ def _assert_unavailable(settings: Settings, listener: socket.socket) -> None:
     index = Index(settings.model_copy(update={"milvus_uri": uri, "server_timeout_seconds": 1}))
     for attempt in (index.ping, lambda: find(index, "alpha"), lambda: index.upsert(rows("d1", "alpha"))):
         started = time.monotonic()
-        with pytest.raises(Unavailable, match=uri):
+        with pytest.raises(Unavailable, match="Milvus did not answer"):
             attempt()
         assert time.monotonic() - started < 3
     index.close()
