@@ -50,12 +50,7 @@ def queues(json: JsonOption = False) -> None:
 
 def invoke(
     function: Annotated[str, typer.Argument(metavar="FUNCTION")],
-    file: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, allow_dash=True, help="Its input as JSON lines; -: standard input."
-        ),
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Its input as JSON lines; -: standard input.")],
     json: JsonOption = False,  # noqa: ARG001 its output is JSON lines in any case
 ) -> None:
     """Run one function on a file of its input, and print its output as JSON lines."""
@@ -65,7 +60,10 @@ def invoke(
 
     if function not in FUNCTIONS:
         raise NotFound(f"There is no function {function}. There are: {', '.join(sorted(FUNCTIONS))}.")
-    raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
     with closing(Services(settings())) as services:
         for line in run(FUNCTIONS[function], raw, services):
             typer.echo(line.rstrip(b"\n"))

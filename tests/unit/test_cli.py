@@ -205,3 +205,20 @@ def test_a_terminal_sees_bytes_and_then_steps(api: FakeApi, tmp_path: Path) -> N
     assert "of 1.5 MB" in shown.getvalue()
     assert "VALIDATE" in shown.getvalue()
     assert [outcome.status for outcome in ended] == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_function_is_run_by_hand_on_standard_input() -> None:
+    one = b'{"number": 1, "text": "three  small words"}\n'
+    run = CliRunner().invoke(app, ["invoke", "preprocess", "-"], input=one)
+    assert (run.exit_code, run.stdout) == (0, '{"number":1,"text":"three small words"}\n')
+
+
+def test_a_function_tells_what_it_takes_and_what_it_cannot_read(tmp_path: Path) -> None:
+    wrong = tmp_path / "pages.jsonl"
+    wrong.write_text('{"number": 1}\n')
+    run = CliRunner().invoke(app, ["invoke", "preprocess", str(wrong)])
+    assert run.exit_code == 1
+    assert "takes a stream of Page" in run.stderr
+    missing = CliRunner().invoke(app, ["invoke", "preprocess", str(tmp_path / "none")])
+    assert missing.exit_code == 1
+    assert "No such file" in missing.stderr
