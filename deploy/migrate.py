@@ -5,6 +5,7 @@ All of it may be repeated, by several processes at once.
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from router.broker import PikaBroker
 from router.table import ROUTES
 
 log = structlog.get_logger()
+
+# Between two looks whether a store that starts knows its notification targets.
+_ARN_SECONDS = 0.2
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _OURS = "brigade-"  # how the Ids of our notification rules begin
@@ -102,9 +106,21 @@ def _bucket(objects: ObjectStore, settings: Settings) -> None:
         if len(rules) == len(others) + len(ours) and all(_says(rule) in map(_says, rules) for rule in ours):
             return
         # A PUT replaces all rules of the bucket, and not all of them need be ours.
-        objects.admin.put_bucket_notification_configuration(
-            Bucket=objects.bucket, NotificationConfiguration=there | {"QueueConfigurations": [*others, *ours]}
-        )
+        _put_rules(objects, there | {"QueueConfigurations": [*others, *ours]}, settings.server_timeout_seconds)
+
+
+def _put_rules(objects: ObjectStore, rules: dict[str, Any], patience_seconds: float) -> None:
+    """A MinIO that has just started answers before it knows its targets: an ARN may be unknown for a moment."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            objects.admin.put_bucket_notification_configuration(Bucket=objects.bucket, NotificationConfiguration=rules)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidArgument" or time.monotonic() > deadline:
+                raise
+            time.sleep(_ARN_SECONDS)
+        else:
+            return
 
 
 def _says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[str, str]]]:

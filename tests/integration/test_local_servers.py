@@ -29,7 +29,7 @@ from common.errors import ConfigurationError
 from deploy.local.server import Server
 from deploy.local.servers import LocalServers
 from deploy.local.state import free_port, is_free
-from tests.processes import descendants, running
+from tests.processes import descendants, running, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -240,7 +240,15 @@ def _notify(store: Minio, bucket: str, *targets: str) -> None:
     rules = [
         QueueConfig(queue=f"arn:minio:sqs::{target}:webhook", events=["s3:ObjectCreated:Put"]) for target in targets
     ]
-    store.set_bucket_notification(bucket_name=bucket, config=NotificationConfig(queue_config_list=rules))
+
+    def accepted() -> bool:
+        try:
+            store.set_bucket_notification(bucket_name=bucket, config=NotificationConfig(queue_config_list=rules))
+        except S3Error as error:
+            return bool(error.code != "InvalidArgument")  # it does not know its targets yet
+        return True
+
+    wait_until(accepted, seconds=10, what="the store knows its targets")
 
 
 @pytest.fixture

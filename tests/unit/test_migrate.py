@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
 from common.errors import Unavailable
 from common.objects import ObjectStore
@@ -109,3 +110,22 @@ def test_a_rule_of_ours_is_known_by_what_it_says_when_the_store_rewrote_it() -> 
     assert admin.prepare(FAST) == [""]
     assert admin.puts == 1
     assert admin.prepare(FAST, SAFE) == ["brigade-0-incoming", "brigade-1-incoming"]
+
+
+def test_a_store_that_does_not_know_its_targets_yet_is_given_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True, True, False])
+    puts: list[object] = []
+
+    def put(**rules: object) -> None:
+        puts.append(rules)
+        if next(answers):
+            raise ClientError({"Error": {"Code": "InvalidArgument", "Message": "no such ARN"}}, "Put")
+
+    admin = SimpleNamespace(put_bucket_notification_configuration=put)
+    objects = cast(ObjectStore, SimpleNamespace(admin=admin, bucket="b"))
+    monkeypatch.setattr(migrate, "_ARN_SECONDS", 0)
+    migrate._put_rules(objects, {}, patience_seconds=5)
+    assert len(puts) == 3
+    answers = iter([True])
+    with pytest.raises(ClientError):
+        migrate._put_rules(objects, {}, patience_seconds=-1)
