@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,6 @@ class Target:
 class Context:
     target: Target
     services: Services
-    options: Mapping[str, Any] = field(default_factory=dict)
     log: structlog.stdlib.BoundLogger = field(default_factory=structlog.stdlib.get_logger)
     details: dict[str, Any] = field(default_factory=dict)
     on_progress: Callable[[float], None] = _nothing

@@ -6,7 +6,6 @@ type of an upload. Errors of the store become ours here, and every call has a ti
 
 from __future__ import annotations
 
-import io
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,9 +166,6 @@ class ObjectStore:
         finally:
             response.close()
             response.release_conn()
-
-    def put_bytes(self, key: str, data: bytes) -> None:
-        self.put_stream(key, io.BytesIO(data), len(data))
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""

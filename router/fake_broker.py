@@ -57,12 +57,6 @@ class FakeBroker:
             handle(delivery)
         raise AssertionError(f"Still messages after {limit} deliveries: {dict(self.queues)}")
 
-    def redeliver(self) -> None:
-        """What a broken connection does: everything unacked is on its queue again."""
-        for delivery in self.unacked.values():
-            self.queues[delivery.queue].appendleft(delivery)
-        self.unacked.clear()
-
     def _climb_down(self) -> None:
         for seconds in topology.LADDER_SECONDS:
             waiting = self.queues[topology.rung(seconds)]

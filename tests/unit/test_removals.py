@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -85,12 +86,12 @@ def test_a_delete_marker_leaves_nothing_until_it_is_removed_itself(store: Object
 def test_what_is_deleted_for_good_leaves_no_version(store: ObjectStore, status: str | None) -> None:
     store.bucket = f"artifacts-{status}".lower()
     store.admin.create_bucket(Bucket=store.bucket)
-    store.put_bytes("artifacts/1/a", b"before there were versions")
+    store.put_stream("artifacts/1/a", io.BytesIO(b"before there were versions"), 26)
     if status:
         store.admin.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration={"Status": status})
     for body in (b"once", b"and again"):
         store.put_bytes("artifacts/1/a", body)
-    store.put_bytes("artifacts/2/a", b"another's")
+    store.put_stream("artifacts/2/a", io.BytesIO(b"another's"), 9)
     store.delete_prefix("artifacts/1/")
     left = store.admin.list_object_versions(Bucket=store.bucket)
     assert [version["Key"] for version in left["Versions"]] == ["artifacts/2/a"]
