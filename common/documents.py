@@ -269,15 +269,3 @@ def _update_version(connection: Connection, event: ObjectCreated, latest: Row[An
             "store_version": event.version_id,
         },
     )
-
-
-def find_knowledge_base(connection: Connection, name: str) -> str | None:
-    """The id of the knowledge base with this id, or else this name."""
-    return connection.execute(
-        text("SELECT id FROM knowledge_bases WHERE id = :name OR name = :name ORDER BY id = :name DESC LIMIT 1"),
-        {"name": name},
-    ).scalar_one_or_none()
-
-
-def knowledge_bases(connection: Connection) -> list[str]:
-    return list(connection.execute(text("SELECT id FROM knowledge_bases ORDER BY id")).scalars())

@@ -101,6 +101,13 @@ class Unauthenticated(RequestError):
     status = 401
 
 
+class Forbidden(RequestError):
+    """This is not yours: ask its owner, or an admin, for a role in its knowledge base."""
+
+    code = "FORBIDDEN"
+    status = 403
+
+
 class NotFound(RequestError):
     """There is nothing under this address."""
 
@@ -108,8 +115,47 @@ class NotFound(RequestError):
     status = 404
 
 
+class RequestTimedOut(RequestError):
+    """The request's body came too slowly."""
+
+    code = "REQUEST_TIMEOUT"
+    status = 408
+
+
+class Conflict(RequestError):
+    """What is there does not allow this now."""
+
+    code = "CONFLICT"
+    status = 409
+
+
 class TooLarge(RequestError):
     """The request is larger than this server accepts."""
 
     code = "TOO_LARGE"
     status = 413
+
+
+class UnsupportedMedia(RequestError):
+    """Send JSON, with the header `Content-Type: application/json`."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+
+
+class Refused(RequestError):
+    """The request is understood, and refused."""
+
+    code = "REFUSED"
+    status = 422
+
+
+class TooMany(RequestError):
+    """Too many requests. `retry_after`: seconds until the next may succeed."""
+
+    code = "TOO_MANY_REQUESTS"
+    status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 1, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after

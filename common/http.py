@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from common.errors import RequestError
 from common.pipelines import Pipeline
-from common.security import Principal
+from common.principal import Principal
 from common.services import Services
 from common.untrusted import UNREADABLE, holds_nul
 
@@ -19,30 +19,46 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`caller` is who asks. `path` and `query`: the parameters by name."""
+    """`caller` is who asks. `path`: the path's parameters by name. `address`: the client's, as the server saw it."""
 
     services: Services
     pipelines: Mapping[str, Pipeline]
     caller: Principal
-    body: bytes = b""
     path: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-
-    def decode(self, shape: type[T]) -> T:
-        """The JSON body as `shape`; a `RequestError` that names the field where it is not."""
-        try:
-            decoded = msgspec.json.decode(self.body, type=shape)
-        except UNREADABLE as error:
-            raise RequestError(f"The body is not what this call takes: {error}", code="INVALID_BODY") from error
-        if holds_nul(self.body):
-            raise RequestError("The body holds a NUL character, which no text may.", code="INVALID_BODY")
-        return decoded
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """`body` is anything that msgspec encodes as JSON."""
+class Reply(Generic[T]):
+    """`body` is anything that msgspec encodes as JSON. `status` None: the one of the endpoint's line in the table."""
 
-    body: object
-    status: int = 200
+    body: T
+    status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def decode_body(body: bytes, shape: type[T]) -> T:
+    """A JSON body as `shape`; a `RequestError` that names the field where it is not."""
+    try:
+        decoded = msgspec.json.decode(body, type=shape)
+    except UNREADABLE as error:
+        raise RequestError(f"The body is not what this call takes: {error}", code="INVALID_BODY") from error
+    if holds_nul(body):
+        raise RequestError("The body holds a NUL character, which no text may.", code="INVALID_BODY")
+    return decoded
+
+
+def decode_query(query: Mapping[str, str], shape: type[T]) -> T:
+    """A query's parameters as `shape`, their texts read as numbers, times and truths where it wants those."""
+    try:
+        decoded = msgspec.convert(query, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise RequestError(f"The query is not what this call takes: {error}", code="INVALID_QUERY") from error
+    known: Any = {field.encode_name for field in msgspec.structs.fields(shape)}  # type: ignore[arg-type]
+    if unknown := sorted(query.keys() - known):
+        raise RequestError(
+            f"This call takes no parameter {unknown[0]!r}, but: {', '.join(sorted(known))}.", code="INVALID_QUERY"
+        )
+    if any("\0" in value for value in query.values()):
+        raise RequestError("The query holds a NUL character, which no text may.", code="INVALID_QUERY")
+    return decoded

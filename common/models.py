@@ -9,7 +9,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, LargeBinary, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -31,6 +42,7 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB(),
         list[int]: ARRAY(BigInteger()),
+        list[str]: ARRAY(Text()),
         bytes: LargeBinary(),
     }
 
@@ -41,6 +53,14 @@ class User(Base):
     username: Mapped[str] = mapped_column(unique=True)
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    password_hash: Mapped[str | None]  # Argon2id; none: no login by password
+    disabled_at: Mapped[datetime | None]
+    tokens_valid_after: Mapped[datetime | None]  # access tokens issued earlier are void: a new password, a logout
+    oidc_issuer: Mapped[str | None]
+    oidc_subject: Mapped[str | None]
+    default_knowledge_base_id: Mapped[str | None] = mapped_column(ForeignKey("knowledge_bases.id"))
+
+    __table_args__ = (Index("users_by_oidc", "oidc_issuer", "oidc_subject", unique=True),)
 
 
 class ApiKey(Base):
@@ -53,6 +73,10 @@ class ApiKey(Base):
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     revoked_at: Mapped[datetime | None]
+    scopes: Mapped[list[str]] = mapped_column(server_default=text("'{read,write,admin}'"))
+    expires_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("api_keys_by_user", "user_id"),)
 
 
 class KnowledgeBase(Base):
@@ -61,6 +85,45 @@ class KnowledgeBase(Base):
     name: Mapped[str]
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    description: Mapped[str] = mapped_column(server_default="")
+    chunk_size: Mapped[int | None]  # tokens; none: the deployment's
+    chunk_overlap: Mapped[int | None]
+    deleted_at: Mapped[datetime | None]  # its row stays, so that who had a role in it can see its last tasks
+
+    __table_args__ = (
+        Index("knowledge_bases_by_owner", "owner_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+    )
+
+
+class KnowledgeBaseMember(Base):
+    """Who else may read or change a knowledge base. Its owner_id needs no row."""
+
+    __tablename__ = "knowledge_base_members"
+    knowledge_base_id: Mapped[str] = mapped_column(
+        ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str]  # common/access.py
+
+    __table_args__ = (
+        CheckConstraint("role IN ('owner', 'editor', 'reader')", name="known_role"),
+        Index("knowledge_base_members_by_user", "user_id"),
+    )
+
+
+class AuditEntry(Base):
+    """Who did what. A trigger refuses to change or delete a row."""
+
+    __tablename__ = "audit_log"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    user_id: Mapped[str]
+    credential: Mapped[str]  # what was shown: a key's prefix, or "token"
+    action: Mapped[str]
+    subject: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+    __table_args__ = (Index("audit_log_by_time", "at", "id"),)
 
 
 class Document(Base):
@@ -82,7 +145,8 @@ class Document(Base):
         Index(
             "documents_by_key", "bucket_name", "object_key", unique=True, postgresql_where=text("deleted_at IS NULL")
         ),
-        Index("documents_by_knowledge_base", "knowledge_base_id"),
+        Index("documents_by_knowledge_base", "knowledge_base_id", "created_at", "id"),
+        Index("documents_by_time", "created_at", "id"),
     )
 
 
@@ -98,6 +162,15 @@ class DocumentVersion(Base):
     etag: Mapped[str | None]  # unknown while the upload is only announced
     store_version_id: Mapped[str | None]  # where the bucket is versioned
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sha256: Mapped[str | None]  # hex; what the client said until VALIDATE has looked
+    upload_id: Mapped[str | None]  # the store's, of a multipart upload
+    part_size: Mapped[int | None] = mapped_column(BigInteger)  # bytes
+    expires_at: Mapped[datetime | None]  # until when an announced object is waited for
+
+    __table_args__ = (
+        Index("document_versions_expiring", "expires_at", postgresql_where=text("etag IS NULL")),
+        Index("document_versions_by_sha256", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
+    )
 
 
 class Task(Base):
@@ -108,6 +181,7 @@ class Task(Base):
     type: Mapped[str]
     document_id: Mapped[str]
     version: Mapped[int]
+    knowledge_base_id: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=Status.PENDING)
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
@@ -119,6 +193,8 @@ class Task(Base):
 
     __table_args__ = (
         Index("tasks_by_document", "document_id", "version"),
+        Index("tasks_by_knowledge_base", "knowledge_base_id", "created_at", "id"),
+        Index("tasks_by_time", "created_at", "id"),
         Index("tasks_untidy", "completed_at", postgresql_where=text("tidied_at IS NULL AND completed_at IS NOT NULL")),
     )
 
@@ -174,4 +250,15 @@ class EventSeen(Base):
     bucket_name: Mapped[str] = mapped_column(primary_key=True)
     object_key: Mapped[str] = mapped_column(primary_key=True)
     sequencer: Mapped[str]  # left-padded hex, so that text order is time order
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Worker(Base):
+    """A worker that is alive, as its heartbeat says: who waits for a step learns whether anybody does it."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    functions: Mapped[list[str]]
+    connected: Mapped[bool]  # to RabbitMQ
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -5,23 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from common.documents import ADMIN_USER
 from common.errors import ConfigurationError, Unauthenticated
+from common.principal import Principal, Scope
 
 _PREFIX_LENGTH = 12
 _MIN_LENGTH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks."""
-
-    user_id: str
-    is_admin: bool
 
 
 def new_key() -> str:
@@ -60,14 +52,16 @@ def authenticate(connection: Connection, key: str) -> Principal:
     """Whose key this is. Raises `Unauthenticated`, and does not tell whether any part of it was right."""
     row = connection.execute(
         text("""
-            SELECT api_keys.hash, users.id, users.is_admin FROM api_keys JOIN users ON users.id = api_keys.user_id
-            WHERE api_keys.prefix = :prefix AND api_keys.revoked_at IS NULL
+            SELECT api_keys.hash, api_keys.prefix, api_keys.scopes, api_keys.expires_at, users.id, users.is_admin
+            FROM api_keys JOIN users ON users.id = api_keys.user_id
+            WHERE api_keys.prefix = :prefix AND api_keys.revoked_at IS NULL AND users.disabled_at IS NULL
+                AND coalesce(api_keys.expires_at > now(), true)
         """),
         {"prefix": key[:_PREFIX_LENGTH]},
     ).one_or_none()
     if row is None or not hmac.compare_digest(bytes(row.hash), _hash(key)):
         raise Unauthenticated("This API key is not known, or was revoked.")
-    return Principal(row.id, row.is_admin)
+    return Principal(row.id, row.is_admin, frozenset(map(Scope, row.scopes)), row.prefix, row.expires_at)
 
 
 def same_secret(given: str, expected: str) -> bool:

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="Part of every signature; fixed, so that signing asks nobody")
     s3_access_key: SecretStr = Field(SecretStr(""), description="Key that may read and write the buckets")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its secret")
+    s3_signing_access_key: SecretStr = Field(
+        SecretStr(""), description="Key that signs uploads, may only write under incoming/; empty: the main key"
+    )
+    s3_signing_secret_key: SecretStr = Field(SecretStr(""), description="Its secret")
     bucket: str = Field("brigade", description="The bucket that uploads go to")
     notification_arns: list[str] = Field(
         ["arn:minio:sqs::FAST:webhook", "arn:minio:sqs::SAFE:webhook"],
@@ -46,8 +50,12 @@ class Settings(BaseSettings):
     events_token: SecretStr = Field(SecretStr(""), description="Bearer token that the store's webhook sends")
     metrics_host: str = Field("127.0.0.1", description="The address workers and the scheduler show metrics on")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's or scheduler's metrics; 0: none")
-    upload_url_seconds: int = Field(3600, gt=0, description="How long a presigned upload URL is good for")
+    allowed_origins: list[str] = Field(
+        [], description="Sites whose pages may call the API and the store, as JSON: https://app.example.org"
+    )
+    upload_url_seconds: int = Field(3600, gt=0, le=604_800, description="How long a presigned upload URL is good for")
     max_request_bytes: int = Field(1 << 20, gt=0, description="Largest JSON body the API reads")
+    request_seconds: float = Field(30, gt=0, description="How long a client may take to send a JSON body")
 
     # Work
     work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")

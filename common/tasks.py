@@ -21,8 +21,8 @@ def create(
     """A task and all its steps, PENDING."""
     connection.execute(
         text("""
-            INSERT INTO tasks (id, type, document_id, version, created_by)
-            VALUES (:id, :type, :document, :version, :user)
+            INSERT INTO tasks (id, type, document_id, version, knowledge_base_id, created_by)
+            SELECT :id, :type, id, :version, knowledge_base_id, :user FROM documents WHERE id = :document
         """),
         {"id": task_id, "type": pipeline.name, "document": document_id, "version": version, "user": user_id},
     )

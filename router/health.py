@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 
@@ -26,7 +27,7 @@ class Health:
             "milvus": lambda: services.index.ping(),
         }
 
-    def ready(self) -> Reply:
+    def ready(self) -> Reply[dict[str, Any]]:
         # At once, so that the answer takes as long as the slowest, not as all together.
         with ThreadPoolExecutor(len(self._checks)) as pool:
             checks = {name: pool.submit(check) for name, check in self._checks.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 
 from common.errors import Unauthenticated
@@ -21,7 +23,7 @@ class Webhook:
         self._token = settings.events_token.get_secret_value()
         self._broker = broker
 
-    def receive(self, authorization: str, body: bytes) -> Reply:
+    def receive(self, authorization: str, body: bytes) -> Reply[dict[str, Any]]:
         """Hand the notification to the router.
 
         One that can never be understood is answered 200 too, and kept with its reason: a store repeats a refused one

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
+import msgspec
 from sqlalchemy import text
 
 from common.errors import NotFound
-from common.http import Call, Reply
+from common.http import Call
 
 
-def get_document(call: Call) -> Reply:
+class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
+    id: str
+    name: str
+    content_type: str | None
+    file_size: int | None
+    etag: str | None
+    bucket_name: str
+    object_key: str
+    version: int
+    knowledge_base_id: str
+    user_id: str
+    metadata: dict[str, Any]
+    processing_status: str
+    task_id: str
+    created_at: datetime
+    updated_at: datetime
+
+
+def get_document(call: Call) -> DocumentView:
+    """A document and its newest version."""
     document_id = call.path["document_id"]
     with call.services.database.transaction() as connection:
         row = (
@@ -31,4 +54,4 @@ def get_document(call: Call) -> Reply:
         )
     if row is None:
         raise NotFound(f"There is no document {document_id!r}.")
-    return Reply(dict(row))
+    return DocumentView(**row)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from common import documents
+from common import access, documents
 from common.db import Database
-from common.http import Call, Reply
+from common.http import Call
 from common.index import Hit
 
 # Hits of versions that no longer show are dropped after the search; this many more are asked for in their place.
@@ -28,29 +28,48 @@ class SearchRequest(msgspec.Struct):
     document_ids: Annotated[list[_Id], msgspec.Meta(max_length=100)] | None = None
 
 
-def search(call: Call) -> Reply:
-    request = call.decode(SearchRequest)
+class HitView(msgspec.Struct, kw_only=True, frozen=True):
+    """A passage: the characters [start, end) of its document's text. Pages begin at 1."""
+
+    document_id: str
+    document_name: str
+    version: int
+    chunk: int
+    page: int
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+class SearchAnswer(msgspec.Struct, kw_only=True, frozen=True):
+    hits: list[HitView]
+    took_ms: float
+
+
+def search(call: Call, body: SearchRequest) -> SearchAnswer:
+    """Find passages in all knowledge bases that the caller may read."""
     started = time.monotonic()
     services = call.services
     with services.database.transaction() as connection:
-        knowledge_bases = documents.knowledge_bases(connection)
-    vector = None if request.mode == "keyword" else services.embedder.embed_query(request.query)
+        knowledge_bases = access.visible_bases(connection, call.caller)
+    vector = None if body.mode == "keyword" else services.embedder.embed_query(body.query)
 
     def ask(depth: int) -> list[Hit]:
         return services.index.search(
-            request.query,
+            body.query,
             vector,
             top_k=depth,
-            mode=request.mode,
+            mode=body.mode,
             knowledge_base_ids=knowledge_bases,
-            document_ids=request.document_ids,
+            document_ids=body.document_ids,
         )
 
-    shown = _shown(services.database, ask, request.top_k)
-    return Reply({"hits": shown, "took_ms": round((time.monotonic() - started) * 1000, 1)})
+    shown = _shown(services.database, ask, body.top_k)
+    return SearchAnswer(hits=shown, took_ms=round((time.monotonic() - started) * 1000, 1))
 
 
-def _shown(database: Database, ask: Callable[[int], list[Hit]], top_k: int) -> list[dict[str, Any]]:
+def _shown(database: Database, ask: Callable[[int], list[Hit]], top_k: int) -> list[HitView]:
     """The best hits of versions that show. Asks again, deeper, where too many others stood before them."""
     depth = top_k + _SPARE_HITS
     while True:
@@ -58,7 +77,7 @@ def _shown(database: Database, ask: Callable[[int], list[Hit]], top_k: int) -> l
         with database.transaction() as connection:
             names = documents.showing(connection, sorted({hit.document_id for hit in hits}))
         shown = [
-            {"document_name": names[hit.document_id, hit.version], **asdict(hit)}
+            HitView(document_name=names[hit.document_id, hit.version], **asdict(hit))
             for hit in hits
             if (hit.document_id, hit.version) in names
         ]

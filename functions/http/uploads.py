@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from common import documents
-from common.errors import NotFound, RequestError, TooLarge
-from common.http import Call, Reply
+from common import access, documents
+from common.access import Role
+from common.errors import RequestError, TooLarge
+from common.http import Call
 
 # A path component on most file systems, which some stores keep objects on.
 _NAME_BYTES = 255
@@ -27,48 +28,53 @@ class UploadRequest(msgspec.Struct):
         Annotated[str, msgspec.Meta(max_length=255, pattern=r"(?a)^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w.+-]+)*\Z")] | None
     ) = None
     metadata: dict[str, Any] = {}
-    knowledge_base_id: str = documents.DEFAULT_KNOWLEDGE_BASE
+    knowledge_base_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
 
 
-def create_upload(call: Call) -> Reply:
-    request = call.decode(UploadRequest)
+class UploadTicket(msgspec.Struct, kw_only=True, frozen=True):
+    document_id: str
+    task_id: str
+    method: str
+    key: str
+    url: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+
+def create_upload(call: Call, body: UploadRequest) -> UploadTicket:
+    """Announce a document, and get a URL to put its bytes to."""
     settings = call.services.settings
-    if request.size > settings.max_document_bytes:
-        raise TooLarge(f"The file has {request.size:,} bytes; this server takes up to {settings.max_document_bytes:,}.")
-    if not _is_shallow(request.metadata, _METADATA_LEVELS):
+    if body.size > settings.max_document_bytes:
+        raise TooLarge(f"The file has {body.size:,} bytes; this server takes up to {settings.max_document_bytes:,}.")
+    if not _is_shallow(body.metadata, _METADATA_LEVELS):
         raise RequestError(f"metadata may be nested {_METADATA_LEVELS} levels deep.", code="INVALID_BODY")
-    filename = clean_filename(request.filename)
-    content_type = request.content_type or mimetypes.guess_type(filename)[0] or _UNKNOWN_TYPE
+    filename = clean_filename(body.filename)
+    content_type = body.content_type or mimetypes.guess_type(filename)[0] or _UNKNOWN_TYPE
     with call.services.database.transaction() as connection:
-        knowledge_base = documents.find_knowledge_base(connection, request.knowledge_base_id)
-        if knowledge_base is None:
-            raise NotFound(f"There is no knowledge base {request.knowledge_base_id!r}.")
+        knowledge_base = access.find_base(connection, call.caller, body.knowledge_base_id, Role.EDITOR)
         announced = documents.announce(
             connection,
             call.pipelines["DOCUMENT_UPLOAD"],
             bucket=call.services.objects.bucket,
             filename=filename,
-            size=request.size,
+            size=body.size,
             content_type=content_type,
-            metadata=request.metadata,
+            metadata=body.metadata,
             knowledge_base_id=knowledge_base,
             user_id=call.caller.user_id,
         )
     seconds = settings.upload_url_seconds
-    url, headers = call.services.objects.presign_put(
-        announced.key, size=request.size, content_type=content_type, seconds=seconds
+    url, headers = call.services.presigner.put(
+        announced.key, size=body.size, content_type=content_type, seconds=seconds
     )
-    return Reply(
-        {
-            "document_id": announced.document_id,
-            "task_id": announced.task_id,
-            "method": "PUT",
-            "key": announced.key,
-            "url": url,
-            "headers": headers,
-            "expires_at": datetime.now(UTC) + timedelta(seconds=seconds),
-        },
-        status=201,
+    return UploadTicket(
+        document_id=announced.document_id,
+        task_id=announced.task_id,
+        method="PUT",
+        key=announced.key,
+        url=url,
+        headers=headers,
+        expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 from sqlalchemy import text
 
 from common import documents
@@ -16,7 +18,7 @@ from common.events import ObjectCreated
 from common.pipelines import Pipeline, Step
 from common.services import Services
 from common.settings import Settings
-from functions.http.tasks import read_task
+from common.task_views import read_task
 from router.broker import Delivery
 from router.fake_broker import FakeBroker
 from router.leases import Leases
@@ -108,7 +110,7 @@ class Rig:
         with self.database.transaction() as connection:
             task = read_task(connection, task_id)
         assert task is not None
-        return task
+        return cast("dict[str, Any]", msgspec.to_builtins(task, builtin_types=(datetime,)))
 
     def steps(self, task_id: str) -> list[str]:
         return [step["status"] for step in self.task(task_id)["task_details"]]

@@ -17,9 +17,9 @@ from prometheus_client import generate_latest
 from pymilvus import MilvusException
 
 from common.errors import BrigadeError, ConfigurationError, RequestError, Unavailable
-from common.http import Call
+from common.http import Call, decode_body
 from common.index.server import Server
-from common.security import Principal
+from common.principal import Principal
 from common.services import Services
 from common.settings import Settings
 from functions.http.search import SearchRequest
@@ -31,9 +31,9 @@ from router.health import Health
 KEY = {"X-API-Key": "k" * 40}
 
 
-def call(body: bytes) -> Call:
+def call() -> Call:
     services = cast("Services", SimpleNamespace(settings=Settings()))
-    return Call(services, {}, Principal("admin", is_admin=True), body)
+    return Call(services, {}, Principal("admin", is_admin=True))
 
 
 @pytest.mark.parametrize(
@@ -53,25 +53,25 @@ def call(body: bytes) -> Call:
 )
 def test_a_body_that_nothing_can_take_is_the_clients_fault(body: bytes) -> None:
     with pytest.raises(RequestError) as caught:
-        call(body).decode(SearchRequest)
+        decode_body(body, SearchRequest)
     assert caught.value.code == "INVALID_BODY"
 
 
 def test_an_escaped_backslash_makes_no_nul() -> None:
-    assert call(rb'{"query": "a\\u0000b"}').decode(SearchRequest).query == r"a\u0000b"
+    assert decode_body(rb'{"query": "a\\u0000b"}', SearchRequest).query == r"a\u0000b"
 
 
 @pytest.mark.parametrize("kind", [rb"text/plain\n", "文/文".encode()])
 def test_a_content_type_is_what_a_header_can_hold(kind: bytes) -> None:
     with pytest.raises(RequestError):
-        call(b'{"filename": "a", "size": 1, "content_type": "' + kind + b'"}').decode(UploadRequest)
+        decode_body(b'{"filename": "a", "size": 1, "content_type": "' + kind + b'"}', UploadRequest)
 
 
 @pytest.mark.parametrize("levels", [40, 500, 990, 5000])
 def test_metadata_nested_deep_is_refused(levels: int) -> None:
     body = b'{"filename": "a", "size": 1, "metadata": {"a": ' + b"[" * levels + b"]" * levels + b"}}"
     with pytest.raises(RequestError) as caught:
-        create_upload(call(body))
+        create_upload(call(), decode_body(body, UploadRequest))
     assert caught.value.code == "INVALID_BODY"
 
 
@@ -100,8 +100,9 @@ class Behind:
 def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
     made = Behind()
     monkeypatch.setattr(api, "Services", lambda _: made)
-    monkeypatch.setattr(api, "authenticate", lambda *_: Principal("admin", is_admin=True))
-    monkeypatch.setattr("common.documents.knowledge_bases", lambda _: ["default"])
+    monkeypatch.setattr("router.web.serve.authenticate", lambda *_: Principal("admin", is_admin=True))
+    monkeypatch.setattr("common.access.visible_bases", lambda *_: ["default"])
+    monkeypatch.setattr("common.access.demand", lambda *_: None)
     monkeypatch.setattr("common.documents.showing", lambda *_: {})
     return made
 

@@ -1,0 +1,112 @@
+"""Who may do what with what. All that is somebody's belongs to a knowledge base, and a role in it is what counts.
+
+These are the only statements that decide it: rules of endpoints, lists, searches and live streams ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum, StrEnum
+
+from sqlalchemy import Connection, text
+
+from common.errors import Forbidden, NotFound
+from common.principal import Principal
+
+
+class Role(IntEnum):
+    """In a knowledge base; each includes those below it. The names are the ones of knowledge_base_members."""
+
+    READER = 1
+    EDITOR = 2
+    OWNER = 3
+
+
+class Subject(StrEnum):
+    """What can be addressed, by the name of its parameter in a path."""
+
+    DOCUMENT = "document_id"
+    TASK = "task_id"
+    KNOWLEDGE_BASE = "knowledge_base_id"
+
+
+# The base of a subject. A document that is being deleted has none any more; its tasks keep theirs.
+_BASE_OF = {
+    Subject.DOCUMENT: "SELECT knowledge_base_id AS id FROM documents WHERE id = :id AND deleted_at IS NULL",
+    Subject.TASK: "SELECT knowledge_base_id AS id FROM tasks WHERE id = :id",
+    Subject.KNOWLEDGE_BASE: "SELECT id FROM knowledge_bases WHERE id = :id AND deleted_at IS NULL",
+}
+_DEMAND = {
+    subject: text(f"""
+        WITH found AS ({base_of})
+        SELECT greatest(
+            CASE WHEN base.owner_id = :user THEN 3 END,
+            CASE member.role WHEN 'owner' THEN 3 WHEN 'editor' THEN 2 WHEN 'reader' THEN 1 END, 0)
+        FROM found
+            LEFT JOIN knowledge_bases AS base ON base.id = found.id
+            LEFT JOIN knowledge_base_members AS member
+                ON member.knowledge_base_id = found.id AND member.user_id = :user
+    """)  # noqa: S608 - of the three constants above
+    for subject, base_of in _BASE_OF.items()
+}
+
+
+def demand(connection: Connection, caller: Principal, subject: Subject, subject_id: str, role: Role) -> None:
+    """Raise `NotFound` if there is no such thing, `Forbidden` unless the caller has this role in its base."""
+    found = connection.execute(_DEMAND[subject], {"id": subject_id, "user": caller.user_id}).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"There is no {subject.name.lower().replace('_', ' ')} {subject_id!r}.")
+    if found < role and not caller.sees_all:
+        needed = role.name.lower()
+        raise Forbidden(f"To do this you must be {needed} in its knowledge base: ask its owner.", needed=needed)
+
+
+def visible_bases(connection: Connection, caller: Principal, *, role: Role = Role.READER) -> list[str]:
+    """The ids of the knowledge bases in which the caller has at least this role; for who sees all, of all."""
+    rows = connection.execute(
+        text("""
+            SELECT id FROM knowledge_bases AS base
+            WHERE deleted_at IS NULL AND (:all OR owner_id = :user OR EXISTS (
+                SELECT 1 FROM knowledge_base_members AS member
+                WHERE member.knowledge_base_id = base.id AND member.user_id = :user AND member.role = ANY(:roles)))
+            ORDER BY id
+        """),
+        {"all": caller.sees_all, "user": caller.user_id, "roles": _names(role)},
+    )
+    return list(rows.scalars())
+
+
+def find_base(connection: Connection, caller: Principal, name: str | None, role: Role) -> str:
+    """The id of the base with this id, or else this name, among those that are the caller's; None: their default.
+
+    Raises `NotFound` for one that does not exist or is not theirs, which are told apart nowhere, since names can be
+    guessed; `Forbidden` if they may see it but have not the role.
+    """
+    row = connection.execute(
+        text("""
+            SELECT base.id, base.owner_id = :user AS own,
+                greatest(CASE WHEN base.owner_id = :user OR :all THEN 3 END,
+                    CASE member.role WHEN 'owner' THEN 3 WHEN 'editor' THEN 2 WHEN 'reader' THEN 1 END, 0) AS role
+            FROM knowledge_bases AS base
+                LEFT JOIN knowledge_base_members AS member
+                    ON member.knowledge_base_id = base.id AND member.user_id = :user
+            WHERE base.deleted_at IS NULL AND (base.owner_id = :user OR :all OR member.user_id IS NOT NULL)
+                AND CASE WHEN CAST(:name AS text) IS NULL
+                    THEN base.id = (SELECT default_knowledge_base_id FROM users WHERE id = :user)
+                    ELSE base.id = :name OR base.name = :name END
+            ORDER BY base.id = :name DESC, own DESC, role DESC, base.id LIMIT 1
+        """),
+        {"name": name, "user": caller.user_id, "all": caller.sees_all},
+    ).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no knowledge base {name!r}." if name else "You have no default knowledge base: name one."
+        )
+    if row.role < role:
+        needed = role.name.lower()
+        raise Forbidden(f"You may not put anything into the knowledge base {name!r}: you are no {needed} there.")
+    return str(row.id)
+
+
+def _names(least: Role) -> Sequence[str]:
+    return [role.name.lower() for role in Role if role >= least]

@@ -1,0 +1,33 @@
+"""Who asks, as the rest of the house knows them. How they prove it: common/security.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """What a credential may be used for. Each is asked for by itself: admin does not include write."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"  # of use to admins only
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """`credential` names what was shown, and tells nothing of its secret: a key's prefix, or "token"."""
+
+    user_id: str
+    is_admin: bool
+    scopes: frozenset[Scope] = ALL_SCOPES
+    credential: str = ""
+    expires_at: datetime | None = None
+
+    @property
+    def sees_all(self) -> bool:
+        return self.is_admin and Scope.ADMIN in self.scopes

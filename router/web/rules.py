@@ -1,0 +1,54 @@
+"""Who may call an endpoint: each line of the table names one of these, so that no route is without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from common import access
+from common.access import Role, Subject
+from common.errors import Forbidden
+from common.principal import Principal, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A credential with this `scope`, of somebody with this `role` in the base of the `subject` that the path names.
+
+    No `scope`: anybody, without any credential. No `subject`: the handler shows, or takes, only what is the caller's.
+    """
+
+    scope: Scope | None
+    subject: Subject | None = None
+    role: Role = Role.READER
+
+    def check(self, connection: Connection, caller: Principal, path: Mapping[str, str]) -> None:
+        """Raise `Forbidden` or `NotFound` unless the caller may."""
+        if self.scope is None:
+            return
+        if self.scope not in caller.scopes:
+            raise Forbidden(f"This credential has not the scope {self.scope!r}.", needed=self.scope)
+        if self.scope is Scope.ADMIN and not caller.is_admin:
+            raise Forbidden("Only an admin may do this.", needed=Scope.ADMIN)
+        if self.subject is not None:
+            access.demand(connection, caller, self.subject, path[self.subject], self.role)
+
+
+PUBLIC = Rule(None)
+READS = Rule(Scope.READ)
+WRITES = Rule(Scope.WRITE)
+ADMINISTERS = Rule(Scope.ADMIN)
+
+
+def reads(subject: Subject) -> Rule:
+    return Rule(Scope.READ, subject, Role.READER)
+
+
+def edits(subject: Subject) -> Rule:
+    return Rule(Scope.WRITE, subject, Role.EDITOR)
+
+
+def owns(subject: Subject) -> Rule:
+    return Rule(Scope.WRITE, subject, Role.OWNER)

@@ -1,0 +1,98 @@
+"""A line of the endpoint table as Starlette calls it: body read up to its limit, caller known, rule checked, shapes
+decoded, and the handler called, in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from common.errors import BrigadeError, NotFound, RequestTimedOut, TooLarge, Unauthenticated, UnsupportedMedia
+from common.http import Call, Reply, decode_body, decode_query
+from common.principal import Principal
+from common.security import authenticate
+from common.services import Services
+from router.table import PIPELINES
+from router.web.contract import contract_of
+from router.web.endpoints import Endpoint
+from router.web.replies import error_reply, response
+
+ANONYMOUS = Principal("", is_admin=False, scopes=frozenset())
+
+
+def serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
+    settings = services.settings
+    contract = contract_of(endpoint.handler)
+
+    async def answer(request: Request) -> Response:
+        try:
+            key = "" if endpoint.rule.scope is None else credential(request.headers)
+            body = await read_body(request, settings.max_request_bytes, settings.request_seconds)
+            reply = await run_in_threadpool(call, request, key, body)
+        except BrigadeError as error:
+            reply = error_reply(error)
+        return response(reply, request.method, endpoint.path, endpoint.status)
+
+    def call(request: Request, key: str, body: bytes) -> Reply[Any]:
+        caller = admit(services, endpoint, key, request.path_params)
+        taken: dict[str, Any] = {}
+        if contract.body is not None:
+            demand_json(request.headers)
+            taken["body"] = decode_body(body, contract.body)
+        if contract.query is not None:
+            taken["query"] = decode_query(dict(request.query_params), contract.query)
+        address = request.client.host if request.client else ""
+        made = endpoint.handler(Call(services, PIPELINES, caller, request.path_params, address), **taken)
+        return made if isinstance(made, Reply) else Reply(made)
+
+    return answer
+
+
+def admit(services: Services, endpoint: Endpoint, key: str, path: Mapping[str, str]) -> Principal:
+    """Who calls; an error unless the endpoint's rule lets them."""
+    if any("\0" in value for value in path.values()):
+        raise NotFound
+    if endpoint.rule.scope is None:
+        return ANONYMOUS
+    with services.database.transaction() as connection:
+        caller = authenticate(connection, key)
+        endpoint.rule.check(connection, caller, path)
+    return caller
+
+
+def credential(headers: Mapping[str, str]) -> str:
+    """The access token or API key that a request shows."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    if not key:
+        raise Unauthenticated
+    return key
+
+
+def demand_json(headers: Mapping[str, str]) -> None:
+    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """The body, cut off with `TooLarge` as soon as it passes `limit` bytes, and with `RequestTimedOut` in time."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"The body is larger than {limit:,} bytes.")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        with anyio.fail_after(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(f"The body is larger than {limit:,} bytes.")
+                parts.append(part)
+    except TimeoutError:
+        raise RequestTimedOut(f"The request's body did not come within {seconds:g} s.") from None
+    return b"".join(parts)
