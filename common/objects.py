@@ -1,7 +1,7 @@
-"""The object store: what the chain reads and writes there, over minio-py; what browsers are told, over boto3.
+"""The object store: what the chain reads and writes there, over minio-py; what is done once, over boto3.
 
-minio-py costs half of boto3's time per call, which counts when documents are small. boto3 can sign the size and the
-type of an upload. Errors of the store become ours here, and every call has a timeout.
+minio-py costs half of boto3's time per call, which counts when documents are small. Errors of the store become ours
+here, and every call has a timeout.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ class ObjectStore:
         self._settings = settings
         self.opening = RLock()
         self.bucket = settings.bucket
-        endpoint = urlsplit(settings.s3_endpoint)
-        if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
-            raise ConfigurationError(f"BRIGADE_S3_ENDPOINT must be an http or https URL, not {settings.s3_endpoint!r}.")
+        endpoint = store_url("BRIGADE_S3_ENDPOINT", settings.s3_endpoint)
         self._client = _client(settings, endpoint, settings.server_timeout_seconds)
         # minio-py takes no timeout for one call, and a store may be silent until the last byte is copied.
         self._copier = _client(settings, endpoint, settings.copy_timeout_seconds)
@@ -188,42 +186,11 @@ class ObjectStore:
                 return False
             raise
 
-    def presign_put(self, key: str, *, size: int, content_type: str, seconds: int) -> tuple[str, dict[str, str]]:
-        """A URL for one PUT of exactly so many bytes of this type, and the headers to send. Asks no server."""
-        url = self._presigner.generate_presigned_url(
-            "put_object",
-            Params={"Bucket": self.bucket, "Key": key, "ContentLength": size, "ContentType": content_type},
-            ExpiresIn=seconds,
-        )
-        return url, {"Content-Type": content_type, "Content-Length": str(size)}
-
-    @once
-    def _presigner(self) -> Any:
-        """Signs for the host that browsers use: the signature covers it."""
-        return self._boto(self._settings.s3_public_endpoint or self._settings.s3_endpoint)
-
     @once
     def admin(self) -> Any:
         """A boto3 client for what is done once: buckets, notification rules, CORS."""
-        return self._boto(self._settings.s3_endpoint)
-
-    def _boto(self, endpoint: str) -> Any:
-        settings = self._settings
-        return boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.s3_access_key.get_secret_value(),
-            aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                connect_timeout=5,
-                read_timeout=settings.server_timeout_seconds,
-                retries={"total_max_attempts": 2},
-                request_checksum_calculation="when_required",
-            ),
-        )
+        key, secret = self._settings.s3_access_key, self._settings.s3_secret_key
+        return boto_client(self._settings, key.get_secret_value(), secret.get_secret_value())
 
     def ping(self) -> None:
         """Raise `Unavailable` unless the store answers and our bucket is there."""
@@ -239,6 +206,33 @@ def demand_size(name: str, size: int, max_bytes: int) -> None:
             f"{name} has {size / (1 << 20):,.1f} MiB; documents may have {max_bytes / (1 << 20):,.1f} MiB.",
             code="FILE_TOO_LARGE",
         )
+
+
+def store_url(variable: str, url: str) -> SplitResult:
+    """Where a store is. Raises `ConfigurationError` naming the variable if that is no URL of one."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+        raise ConfigurationError(f"{variable} must be an http or https URL without a path, not {url!r}.")
+    return parts
+
+
+def boto_client(settings: Settings, access_key: str, secret_key: str) -> Any:
+    """boto3's view of the store, with this key."""
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=5,
+            read_timeout=settings.server_timeout_seconds,
+            retries={"total_max_attempts": 2},
+            request_checksum_calculation="when_required",
+        ),
+    )
 
 
 def _client(settings: Settings, endpoint: SplitResult, read_seconds: float) -> minio.Minio:

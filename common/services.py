@@ -10,6 +10,7 @@ from common.index import Index
 from common.jail import Jail
 from common.objects import ObjectStore
 from common.once import once
+from common.presigner import Presigner
 from common.settings import Settings
 
 
@@ -25,6 +26,10 @@ class Services:
     @once
     def objects(self) -> ObjectStore:
         return ObjectStore(self.settings)
+
+    @once
+    def presigner(self) -> Presigner:
+        return Presigner(self.settings)
 
     @once
     def tokens(self) -> Tokens:
