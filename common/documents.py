@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,34 +21,6 @@ from common.steps import StepRef
 
 DEFAULT_KNOWLEDGE_BASE = "default"
 ADMIN_USER = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    document_id: str
-    task_id: str
-    key: str
-
-
-def announce(
-    connection: Connection,
-    pipeline: Pipeline,
-    *,
-    bucket: str,
-    filename: str,
-    size: int,
-    content_type: str,
-    metadata: Mapping[str, Any],
-    knowledge_base_id: str,
-    user_id: str,
-) -> Announcement:
-    """A document whose object is still to come, with the task that will wait for it."""
-    document_id, task_id = str(uuid.uuid4()), str(uuid.uuid4())
-    key = f"incoming/{document_id}/{filename}"
-    _insert_document(connection, document_id, filename, bucket, key, knowledge_base_id, user_id, metadata)
-    _insert_version(connection, document_id, 1, task_id, file_size=size, content_type=content_type)
-    tasks.create(connection, pipeline, task_id=task_id, document_id=document_id, version=1, user_id=user_id)
-    return Announcement(document_id, task_id, key)
 
 
 def is_news(connection: Connection, event: ObjectEvent) -> bool:

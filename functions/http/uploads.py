@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import mimetypes
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
 
-from common import access, documents
+from common import access, uploads
 from common.access import Role
 from common.errors import RequestError, TooLarge
+from common.filenames import clean_filename, guess_type
 from common.http import Call
 
-# A path component on most file systems, which some stores keep objects on.
-_NAME_BYTES = 255
-_UNKNOWN_TYPE = "application/octet-stream"
 # Deeper than any description needs; all that reads JSON, here and at the clients, gets through it.
 _METADATA_LEVELS = 32
 
@@ -49,19 +45,20 @@ def create_upload(call: Call, body: UploadRequest) -> UploadTicket:
     if not _is_shallow(body.metadata, _METADATA_LEVELS):
         raise RequestError(f"metadata may be nested {_METADATA_LEVELS} levels deep.", code="INVALID_BODY")
     filename = clean_filename(body.filename)
-    content_type = body.content_type or mimetypes.guess_type(filename)[0] or _UNKNOWN_TYPE
+    content_type = body.content_type or guess_type(filename)
     with call.services.database.transaction() as connection:
         knowledge_base = access.find_base(connection, call.caller, body.knowledge_base_id, Role.EDITOR)
-        announced = documents.announce(
+        announced = uploads.announce(
             connection,
             call.pipelines["DOCUMENT_UPLOAD"],
+            caller=call.caller,
             bucket=call.services.objects.bucket,
             filename=filename,
             size=body.size,
             content_type=content_type,
             metadata=body.metadata,
             knowledge_base_id=knowledge_base,
-            user_id=call.caller.user_id,
+            expires_seconds=settings.upload_url_seconds,
         )
     seconds = settings.upload_url_seconds
     url, headers = call.services.presigner.put(
@@ -83,16 +80,3 @@ def _is_shallow(value: object, levels: int) -> bool:
         return True
     inner = value.values() if isinstance(value, dict) else value
     return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
-
-
-def clean_filename(name: str) -> str:
-    """The last component of the name, composed (NFC), without control characters, cut to what stores can keep."""
-    last = unicodedata.normalize("NFC", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cs")).strip()
-    if clean in ("", ".", ".."):
-        raise RequestError(f"{name!r} is not a file name.", code="INVALID_FILENAME")
-    stem, dot, extension = clean.rpartition(".")
-    if not stem or len(extension) > 16:
-        stem, dot, extension = clean, "", ""
-    room = _NAME_BYTES - len((dot + extension).encode())
-    return stem.encode()[:room].decode(errors="ignore") + dot + extension

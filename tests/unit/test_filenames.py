@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.errors import RequestError
-from functions.http.uploads import clean_filename
+from common.filenames import clean_filename
 
 
 @pytest.mark.parametrize(
