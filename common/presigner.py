@@ -49,7 +49,7 @@ class Presigner:
         if signing is None:
             log.warning(
                 "uploads.signed_with_main_key",
-                hint="Who gets an upload URL may copy whatever this key may read. Set BRIGADE_S3_SIGNING_ACCESS_KEY and "
+                hint="Who gets an upload URL may copy what this key may read. Set BRIGADE_S3_SIGNING_ACCESS_KEY and "
                 "BRIGADE_S3_SIGNING_SECRET_KEY; `brigade migrate` makes that key, or shows its policy.",
             )
 

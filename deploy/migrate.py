@@ -1,4 +1,4 @@
-"""What must be there before anything runs: tables, the admin's key, the bucket with its rules, the collection.
+"""What must be there before anything runs: tables, keys, the bucket with its rules, the collection.
 
 All of it may be repeated, by several processes at once.
 """
@@ -24,6 +24,8 @@ from common.errors import ConfigurationError
 from common.objects import ObjectStore, translated_boto
 from common.services import Services
 from common.settings import Settings
+from deploy.cors import allow_origins
+from deploy.signing_key import ensure_signing_key
 from router.broker import PikaBroker
 from router.table import ROUTES
 
@@ -65,6 +67,8 @@ def prepare(settings: Settings) -> str | None:
         # The rules last: from then on the store sends, and what it sends to an exchange without a queue is lost.
         _topology(settings)
         _bucket(services.objects, settings)
+        allow_origins(services.objects, settings.allowed_origins)
+        ensure_signing_key(services.objects, settings)
     finally:
         services.close()
     return made

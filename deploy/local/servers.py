@@ -24,6 +24,9 @@ from deploy.local.store import Store
 __all__ = ["LocalServers", "NotInstalledError", "ServerError"]
 
 _STORE_VARIABLES = ("BRIGADE_S3_ENDPOINT", "BRIGADE_S3_ACCESS_KEY", "BRIGADE_S3_SECRET_KEY")
+# `brigade migrate` makes this key at our store. At a store of the user's there is one only if he names it.
+_SIGNING_VARIABLES = ("BRIGADE_S3_SIGNING_ACCESS_KEY", "BRIGADE_S3_SIGNING_SECRET_KEY")
+_SIGNING_KEY = "brigade-uploads"
 
 
 def _silent(_: str) -> None:
@@ -107,7 +110,7 @@ class LocalServers:
             port = state.port("postgres", "BRIGADE_POSTGRES_PORT")
             self.postgres = Postgres(here / "postgres", port, guardian, password=state.secret("postgres"))
             self._add(self.postgres, BRIGADE_DATABASE_URL=self.postgres.url)
-        if not self._reused(*_STORE_VARIABLES):
+        if not self._reused(*_STORE_VARIABLES, *_SIGNING_VARIABLES):
             self.store = Store(
                 here / "store",
                 state.port("store", "BRIGADE_S3_PORT"),
@@ -117,7 +120,8 @@ class LocalServers:
                 token=token,
             )
             keys = (self.store.endpoint, self.store.access_key, self.store.secret_key)
-            self._add(self.store, **dict(zip(_STORE_VARIABLES, keys, strict=True)))
+            signing = (_SIGNING_KEY, state.secret("signing"))
+            self._add(self.store, **dict(zip(_STORE_VARIABLES + _SIGNING_VARIABLES, keys + signing, strict=True)))
         if not self._reused("BRIGADE_AMQP_URL"):
             self.rabbitmq = RabbitMQ(
                 here / "rabbitmq",

@@ -36,6 +36,8 @@ _TOLD = (
     "BRIGADE_S3_ENDPOINT",
     "BRIGADE_S3_ACCESS_KEY",
     "BRIGADE_S3_SECRET_KEY",
+    "BRIGADE_S3_SIGNING_ACCESS_KEY",
+    "BRIGADE_S3_SIGNING_SECRET_KEY",
     "BRIGADE_BUCKET",
     "BRIGADE_EVENTS_TOKEN",
     "BRIGADE_MODEL_DIR",
@@ -117,7 +119,7 @@ class Stack:
             )
             self._await_ready()
             self._supervisor.settle()
-        environment.write(self._file, {name: self._environment[name] for name in _TOLD})
+        environment.write(self._file, {name: self._environment[name] for name in _TOLD if name in self._environment})
 
     def demo(self) -> None:
         """Show the sample. A failure is said, and the stack stays up to be looked at."""

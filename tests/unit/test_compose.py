@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from common.presigner import signing_key
 from common.settings import Settings
 from deploy.docker import env
 from router import topology
@@ -166,7 +167,7 @@ def test_the_env_file_is_for_its_owner_and_never_replaced(
     env.main()
     made = (tmp_path / ".env").read_text()
     secrets = [value for name, value in assignments(made).items() if SECRET.search(name)]
-    assert len(set(secrets)) == len(secrets) == 6
+    assert len(set(secrets)) == len(secrets) == 7
     assert all(re.fullmatch(r"[0-9a-f]{32}", secret) for secret in secrets)
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     with pytest.raises(SystemExit, match="there already"):
@@ -222,6 +223,28 @@ def test_ours_have_the_keys_of_the_servers(monkeypatch: pytest.MonkeyPatch) -> N
         broker.hostname,
     }
     assert hosts <= SERVICES.keys()
+
+
+def test_only_who_signs_uploads_or_makes_the_key_for_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    having = [name for name, service in SERVICES.items() if "SIGNING" in str(service.get("environment", {}))]
+    assert sorted(having) == ["api", "migrate"]
+    main = settings("worker", monkeypatch)
+    signing, made = (signing_key(settings(name, monkeypatch)) for name in ("api", "migrate"))
+    assert signing
+    assert made
+    assert (signing.access_key, signing.secret_key) == (made.access_key, made.secret_key)
+    assert signing.access_key != main.s3_access_key.get_secret_value()
+    assert signing.secret_key != main.s3_secret_key.get_secret_value()
+
+
+@pytest.mark.parametrize(("given", "origins"), [("", []), ('["https://a.example"]', ["https://a.example"])])
+def test_sites_that_may_upload_are_told_to_the_api_and_to_migrate(
+    given: str, origins: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = rendered(assignments(env.filled(EXAMPLE)) | {"BRIGADE_ALLOWED_ORIGINS": given})["services"]
+    for name in ("api", "migrate"):
+        monkeypatch.setenv("BRIGADE_ALLOWED_ORIGINS", services[name]["environment"]["BRIGADE_ALLOWED_ORIGINS"])
+        assert Settings(_env_file=None).allowed_origins == origins
 
 
 def test_what_is_mounted_exists_and_every_volume_is_used() -> None:

@@ -28,8 +28,10 @@ def test_queues_are_there_before_the_rules_that_make_the_store_send(monkeypatch:
     monkeypatch.setattr(migrate, "_admin_key", lambda _: done.append("key"))
     monkeypatch.setattr(migrate, "_topology", lambda _: done.append("queues"))
     monkeypatch.setattr(migrate, "_bucket", lambda *_: done.append("rules"))
+    monkeypatch.setattr(migrate, "allow_origins", lambda *_: done.append("origins"))
+    monkeypatch.setattr(migrate, "ensure_signing_key", lambda *_: done.append("signing key"))
     migrate.prepare(Settings(_env_file=None))
-    assert done == ["tables", "key", "collection", "queues", "rules"]
+    assert done == ["tables", "key", "collection", "queues", "rules", "origins", "signing key"]
 
 
 @pytest.fixture

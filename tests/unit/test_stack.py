@@ -103,6 +103,7 @@ def test_it_comes_up_tells_where_and_ends_all_on_ctrl_c(start: Start) -> None:
     told = environment.read(up.file)
     assert told["BRIGADE_URL"] == url
     assert told.items() >= GIVEN.items()
+    assert "BRIGADE_S3_SIGNING_ACCESS_KEY" not in told, "nobody made one at the given store"
     assert len(told["BRIGADE_API_KEY"]) >= 32
     assert up.file.stat().st_mode & 0o777 == 0o600
     code, out, err = up.end(signal.SIGINT)
