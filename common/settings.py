@@ -44,6 +44,7 @@ class Settings(BaseSettings):
 
     # The HTTP side
     url: str = Field("http://127.0.0.1:8080", description="Where the CLI finds the API")
+    public_url: str = Field("", description="Where browsers reach the API; empty: the same as url")
     api_host: str = Field("127.0.0.1", description="The address the API listens on")
     api_port: int = Field(8080, ge=0, le=65535, description="The port the API listens on")
     api_key: SecretStr = Field(SecretStr(""), description="The CLI's key; `brigade migrate` registers it as an admin's")
@@ -56,6 +57,20 @@ class Settings(BaseSettings):
     upload_url_seconds: int = Field(3600, gt=0, le=604_800, description="How long a presigned upload URL is good for")
     max_request_bytes: int = Field(1 << 20, gt=0, description="Largest JSON body the API reads")
     request_seconds: float = Field(30, gt=0, description="How long a client may take to send a JSON body")
+
+    # People
+    jwt_secret: SecretStr = Field(
+        SecretStr(""), description="Signs access tokens; 32 bytes or more; empty: no login by password or OIDC"
+    )
+    access_token_seconds: int = Field(3600, gt=0, le=86_400, description="How long an access token is good for")
+    auth_cache_seconds: float = Field(
+        5, ge=0, description="How long a credential that was right is not looked up again, unless it changes; 0: never"
+    )
+    oidc_issuer: str = Field("", description="Who else may log people in, by OpenID Connect; empty: nobody")
+    oidc_client_id: str = Field("", description="What this deployment is called there")
+    oidc_client_secret: SecretStr = Field(SecretStr(""), description="Its secret there")
+    oidc_scopes: str = Field("openid profile email", description="What it asks for there")
+    oidc_create_users: bool = Field(True, description="Whether who logs in there for the first time becomes a user")
 
     # Work
     work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")
