@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(1 << 20, gt=0, description="Largest JSON body the API reads")
     request_seconds: float = Field(30, gt=0, description="How long a client may take to send a JSON body")
 
+    # Live streams
+    max_streams: int = Field(5000, gt=0, description="WebSockets and event streams that a process holds")
+    max_streams_per_user: int = Field(1000, gt=0, description="Those of them that one user may hold")
+    stream_token_seconds: float = Field(5, gt=0, description="How long a WebSocket may take to send its token")
+    stream_send_seconds: float = Field(15, gt=0, description="A client that takes longer to take a message is dropped")
+    stream_ping_seconds: float = Field(20, gt=0, description="Between two heartbeats")
+
     # People
     jwt_secret: SecretStr = Field(
         SecretStr(""), description="Signs access tokens; 32 bytes or more; empty: no login by password or OIDC"

@@ -19,6 +19,8 @@ NOTIFICATIONS = Counter(
 DEAD_LETTERS = Counter("brigade_dead_letters_total", "Messages given up on", ["reason"])
 REQUESTS = Counter("brigade_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
 BROKER_UP = Gauge("brigade_broker_connected", "1 while connected to RabbitMQ")
+LISTENING = Gauge("brigade_listening", "1 while Postgres tells this process what changes")
+STREAMS = Gauge("brigade_streams", "Live streams that are open")
 
 
 def configure_logging(log_format: str, level: str) -> None:
@@ -53,6 +55,6 @@ def configure_logging(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Their INFO is one line a request or a connection attempt.
-    for noisy in ("pika", "botocore", "urllib3", "alembic", "httpx"):
+    # Their INFO is one line a request or a connection attempt; sse_starlette's DEBUG is what it sends.
+    for noisy in ("pika", "botocore", "urllib3", "alembic", "httpx", "sse_starlette"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
