@@ -15,7 +15,7 @@ from rich.console import Console
 
 from common.errors import BrigadeError
 from deploy.local import environment
-from tests.bench import flood, growth, latency, long_pdfs, long_text, report
+from tests.bench import flood, growth, latency, long_pdfs, long_text, report, uploads
 from tests.bench.corpus import Corpus
 from tests.bench.report import Outcome
 from tests.bench.system import System
@@ -27,6 +27,7 @@ _MEASURES: dict[str, Measure] = {
     "flood": lambda system, corpus, options, say: flood.measure(system, corpus, options.flood, say),
     "latency": lambda system, corpus, options, say: latency.measure(system, corpus, options.latency, say),
     "growth": lambda system, corpus, options, say: growth.measure(system, corpus, options.documents, say),
+    "uploads": lambda system, corpus, _, say: uploads.measure(system, corpus, say),
     "long-text": lambda system, corpus, options, say: long_text.measure(system, corpus, options.text_mb, say),
 }
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from common.settings import Settings
 from deploy.client import Client
 from deploy.local.guardian import signal_group
 from deploy.local.servers import LocalServers
-from deploy.local.state import free_port
+from deploy.local.state import free_port, is_free
 from deploy.local.supervisor import how, tail
 from router import topology
 from tests.bench.processes import Watch
@@ -117,11 +117,30 @@ class System:
         self._processes[name] = process
         return process
 
+    @contextmanager
+    def beside(self, module: str, port: int) -> Iterator[None]:
+        """Another server over the same database, to compare with: `python -m module`, on `port` of 127.0.0.1."""
+        environment = self._environment | {"BRIGADE_API_PORT": str(port)}
+        log = self.directory / f"{module}.log"
+        process = self.servers.guardian.spawn([sys.executable, "-m", module], log=log, env=environment)
+        try:
+            deadline = time.monotonic() + _READY_SECONDS
+            while is_free(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise BenchFailed(f"{module} does not start. The end of its log:\n{tail(log)}")
+                time.sleep(_POLL_SECONDS)
+            yield
+        finally:
+            self._end([process])
+
     def _stop(self) -> None:
+        self._end(list(self._processes.values()))
+
+    def _end(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         """Ask all to end; end those that do not."""
-        for process in self._processes.values():
+        for process in processes:
             process.terminate()
-        for process in self._processes.values():
+        for process in processes:
             try:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
