@@ -55,8 +55,22 @@ class Settings(BaseSettings):
         [], description="Sites whose pages may call the API and the store, as JSON: https://app.example.org"
     )
     upload_url_seconds: int = Field(3600, gt=0, le=604_800, description="How long a presigned upload URL is good for")
-    max_request_bytes: int = Field(1 << 20, gt=0, description="Largest JSON body the API reads")
+    upload_grace_seconds: float = Field(900, ge=0, description="How much longer than its URL an upload is waited for")
+    upload_multipart_seconds: float = Field(
+        604_800, gt=0, description="How long a multipart upload may take, from when its parts were last signed"
+    )
+    upload_put_bytes: int = Field(100 << 20, ge=0, description="Above this, uploads are multipart unless asked not to")
+    upload_part_bytes: int = Field(16 << 20, ge=5 << 20, le=5 << 30, description="Least size of a part but the last")
+    max_metadata_bytes: int = Field(16 << 10, ge=2, description="Largest metadata of a document, as JSON")
+    max_request_bytes: int = Field(4 << 20, gt=0, description="Largest JSON body the API reads: 1,000 uploads at once")
     request_seconds: float = Field(30, gt=0, description="How long a client may take to send a JSON body")
+
+    trusted_proxies: list[str] = Field(
+        [], description="Proxies whose X-Forwarded-For and -Proto are believed, as JSON: addresses or networks"
+    )
+    requests_per_minute: int = Field(6000, ge=0, description="That one credential may make of one process; 0: any")
+    logins_per_minute: int = Field(10, ge=0, description="Attempts as one user, and from one address; 0: any")
+    failures_per_minute: int = Field(60, ge=0, description="Wrong credentials that an address may show; 0: any")
 
     # Live streams
     max_streams: int = Field(5000, gt=0, description="WebSockets and event streams that a process holds")
@@ -86,6 +100,7 @@ class Settings(BaseSettings):
     outbox_seconds: float = Field(5, gt=0, description="A message unsent for this long is sent by the scheduler")
     lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
+    expire_seconds: float = Field(60, gt=0, description="How often announced uploads that never came are looked for")
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
 
