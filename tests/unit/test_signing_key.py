@@ -100,6 +100,7 @@ def test_without_a_key_of_its_own_it_is_said_with_the_policy_to_make_one() -> No
         ((501, b"<Error><Code>NotImplemented</Code></Error>"), "Status: 501.*NotImplemented"),
         ((200, b"<html>files</html>"), "no admin API of MinIO's"),
         ((200, b"[]"), "no admin API of MinIO's"),
+        ((200, b"{}"), "no admin API of MinIO's"),
     ],
 )
 def test_a_store_without_minios_admin_api_is_said_to_need_the_key_made_by_hand(
