@@ -9,18 +9,26 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Connection, Row, text
 
-from common import tasks
+from common import removals, tasks
+from common.errors import Conflict, NotFound
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.pipelines import Pipeline
 from common.steps import StepRef
 
 DEFAULT_KNOWLEDGE_BASE = "default"
 ADMIN_USER = "admin"
+
+
+class _Keyed(Protocol):
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def key(self) -> str: ...
 
 
 def is_news(connection: Connection, event: ObjectEvent) -> bool:
@@ -36,18 +44,19 @@ def is_news(connection: Connection, event: ObjectEvent) -> bool:
     return bool(seen.rowcount)
 
 
-def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline) -> list[StepRef]:
+def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline, removal: Pipeline) -> list[StepRef]:
     """The object is there: a task for its bytes runs. Returns the messages to send; none if nothing is new.
 
     A key without a document is a drop by another system and gets one. Other bytes than the newest version's make a
-    new version, which supersedes tasks of older ones.
+    new version, which supersedes tasks of older ones; so does an object that comes after its upload has expired.
     """
     if not is_news(connection, event):
         return []
     latest = _latest(connection, event)
     if latest is None:
-        task_id = _new_version(connection, event, pipeline, _drop(connection, event), 1, ADMIN_USER)
-    elif latest.etag is None:
+        document_id, user_id = _drop(connection, event)
+        task_id = _new_version(connection, event, pipeline, document_id, 1, user_id)
+    elif latest.etag is None and latest.status != "FAILED":
         _update_version(connection, event, latest)
         task_id = latest.task_id
     elif latest.etag == event.etag and latest.status in ("RUNNING", "COMPLETED"):
@@ -59,7 +68,9 @@ def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline) -> 
             code="SUPERSEDED",
             message=f"Superseded by version {latest.version + 1} of the document.",
         )
-        task_id = _new_version(connection, event, pipeline, latest.id, latest.version + 1, latest.user_id)
+        # What was announced of an expired upload is still to be verified.
+        sha256 = latest.sha256 if latest.etag is None else None
+        task_id = _new_version(connection, event, pipeline, latest.id, latest.version + 1, latest.user_id, sha256)
     # A task that was cancelled before its object came stays so: start changes only PENDING ones.
     return tasks.start(connection, task_id, pipeline, {"size": event.size, "etag": event.etag})
 
@@ -69,25 +80,50 @@ def depart(connection: Connection, event: ObjectRemoved, pipeline: Pipeline) -> 
     if not is_news(connection, event):
         return []
     latest = _latest(connection, event)
-    return [] if latest is None else remove(connection, latest.id, latest.version, pipeline, user_id=latest.user_id)
+    if latest is None:
+        return []
+    return removals.begin(connection, [latest.id], pipeline, user_id=latest.user_id, asked=False)
 
 
-def remove(
-    connection: Connection, document_id: str, version: int, pipeline: Pipeline, *, user_id: str
-) -> list[StepRef]:
-    """Take the document out of sight at once, end its tasks, and begin the one that clears up."""
-    connection.execute(text("UPDATE documents SET deleted_at = now() WHERE id = :id"), {"id": document_id})
-    tasks.cancel(
-        connection, _open_tasks(connection, document_id), code="DOCUMENT_DELETED", message="The document was deleted."
+def reprocess(
+    connection: Connection, document_id: str, pipeline: Pipeline, *, user_id: str
+) -> tuple[str, list[StepRef]]:
+    """A version of the same bytes, with a task of its own; returns that and the messages to send.
+
+    It supersedes tasks of older versions. Raises `NotFound`, or `Conflict` if no byte has ever arrived.
+    """
+    key = connection.execute(
+        text("SELECT bucket_name AS bucket, object_key AS key FROM documents WHERE id = :id AND deleted_at IS NULL"),
+        {"id": document_id},
+    ).one_or_none()
+    latest = None if key is None else _latest(connection, key)
+    if latest is None or latest.id != document_id:
+        raise NotFound(f"There is no document {document_id!r}.")
+    if latest.etag is None:
+        raise Conflict("The document was never uploaded: there is nothing to process.", code="NOT_UPLOADED")
+    _supersede(connection, latest)
+    task_id, version = str(uuid.uuid4()), latest.version + 1
+    connection.execute(
+        text("""
+            INSERT INTO document_versions
+                (document_id, version, task_id, file_size, content_type, etag, store_version_id, sha256)
+            SELECT document_id, :version, :task, file_size, content_type, etag, store_version_id, sha256
+            FROM document_versions WHERE (document_id, version) = (:document, :latest)
+        """),
+        {"document": document_id, "version": version, "latest": latest.version, "task": task_id},
     )
-    task_id = str(uuid.uuid4())
+    connection.execute(text("UPDATE documents SET updated_at = now() WHERE id = :id"), {"id": document_id})
     tasks.create(connection, pipeline, task_id=task_id, document_id=document_id, version=version, user_id=user_id)
-    return tasks.start(connection, task_id, pipeline, {})
+    return task_id, tasks.start(connection, task_id, pipeline, {"size": latest.file_size, "etag": latest.etag})
 
 
-def task_ids(connection: Connection, document_id: str) -> list[str]:
-    """All tasks that ever worked for the document."""
-    return list(connection.execute(text("SELECT id FROM tasks WHERE document_id = :id"), {"id": document_id}).scalars())
+def _supersede(connection: Connection, latest: Row[Any]) -> None:
+    tasks.cancel(
+        connection,
+        removals.open_tasks(connection, [latest.id]),
+        code="SUPERSEDED",
+        message=f"Superseded by version {latest.version + 1} of the document.",
+    )
 
 
 def showing(connection: Connection, document_ids: Sequence[str]) -> dict[tuple[str, int], str]:
@@ -109,42 +145,64 @@ def showing(connection: Connection, document_ids: Sequence[str]) -> dict[tuple[s
     return {(row.id, row.version): row.name for row in rows}
 
 
-def forget(connection: Connection, document_id: str) -> None:
-    """Delete the rows of a document whose vectors and artifacts are gone. Its tasks stay: they say what was done."""
-    connection.execute(text("DELETE FROM documents WHERE id = :id AND deleted_at IS NOT NULL"), {"id": document_id})
-
-
-def _latest(connection: Connection, event: ObjectEvent) -> Row[Any] | None:
+def _latest(connection: Connection, event: _Keyed) -> Row[Any] | None:
+    """The newest version of the document under the key, which nobody else changes until the transaction ends."""
+    document_id = connection.execute(
+        text("""
+            SELECT id FROM documents
+            WHERE bucket_name = :bucket AND object_key = :key AND deleted_at IS NULL FOR UPDATE
+        """),
+        {"bucket": event.bucket, "key": event.key},
+    ).scalar_one_or_none()
+    if document_id is None:
+        return None
+    # A statement of its own: only that sees what whoever held the lock has written.
     return connection.execute(
         text("""
-            SELECT document.id, document.user_id, version.version, version.etag, version.task_id, task.status
+            SELECT document.id, document.user_id, version.version, version.etag, version.file_size, version.task_id,
+                task.status
             FROM documents AS document
                 JOIN document_versions AS version ON version.document_id = document.id
                 JOIN tasks AS task ON task.id = version.task_id
-            WHERE document.bucket_name = :bucket AND document.object_key = :key AND document.deleted_at IS NULL
-            ORDER BY version.version DESC LIMIT 1
+            WHERE document.id = :id ORDER BY version.version DESC LIMIT 1
         """),
-        {"bucket": event.bucket, "key": event.key},
+        {"id": document_id},
     ).one_or_none()
 
 
-def _open_tasks(connection: Connection, document_id: str) -> list[str]:
-    """Tasks of the document that have not ended, locked in one order."""
-    rows = connection.execute(
-        text("""
-            SELECT id FROM tasks WHERE document_id = :id AND status IN ('PENDING', 'RUNNING')
-            ORDER BY id FOR NO KEY UPDATE
-        """),
-        {"id": document_id},
-    )
-    return list(rows.scalars())
-
-
-def _drop(connection: Connection, event: ObjectCreated) -> str:
+def _drop(connection: Connection, event: ObjectCreated) -> tuple[str, str]:
+    """A document for a key that has none, and its owner."""
     document_id = str(uuid.uuid4())
     name = PurePosixPath(event.key).name or event.key
-    _insert_document(connection, document_id, name, event.bucket, event.key, DEFAULT_KNOWLEDGE_BASE, ADMIN_USER, {})
-    return document_id
+    owner, base = _announced_by(connection, event) or (ADMIN_USER, DEFAULT_KNOWLEDGE_BASE)
+    _insert_document(connection, document_id, name, event.bucket, event.key, base, owner, {})
+    return document_id, owner
+
+
+def _announced_by(connection: Connection, event: ObjectCreated) -> tuple[str, str] | None:
+    """Owner and base of the upload that was announced for this key, if its document was deleted before it came.
+
+    Its tasks still know; of a base that was deleted as well, the owner's default takes its place.
+    """
+    row = connection.execute(
+        text("""
+            SELECT task.created_by, CASE WHEN base.deleted_at IS NULL THEN base.id
+                                         ELSE owner.default_knowledge_base_id END AS base
+            FROM tasks AS task
+                JOIN users AS owner ON owner.id = task.created_by
+                JOIN knowledge_bases AS base ON base.id = task.knowledge_base_id
+            WHERE task.document_id = :document AND task.version = 1 AND task.type = 'DOCUMENT_UPLOAD'
+            ORDER BY task.created_at LIMIT 1
+        """),
+        {"document": _announced_id(event.key)},
+    ).one_or_none()
+    return None if row is None or row.base is None else (row.created_by, row.base)
+
+
+def _announced_id(key: str) -> str:
+    """The document that a key names, if the API announced it: incoming/<document_id>/<filename>."""
+    folders = PurePosixPath(key).parts
+    return folders[1] if len(folders) == 3 else ""
 
 
 def _insert_document(
@@ -175,7 +233,13 @@ def _insert_document(
 
 
 def _new_version(
-    connection: Connection, event: ObjectCreated, pipeline: Pipeline, document_id: str, version: int, user_id: str
+    connection: Connection,
+    event: ObjectCreated,
+    pipeline: Pipeline,
+    document_id: str,
+    version: int,
+    user_id: str,
+    sha256: str | None = None,
 ) -> str:
     task_id = str(uuid.uuid4())
     _insert_version(
@@ -187,6 +251,7 @@ def _new_version(
         content_type=event.content_type,
         etag=event.etag,
         store_version_id=event.version_id,
+        sha256=sha256,
     )
     tasks.create(connection, pipeline, task_id=task_id, document_id=document_id, version=version, user_id=user_id)
     return task_id
@@ -200,14 +265,15 @@ def _insert_version(
     *,
     file_size: int,
     content_type: str | None,
-    etag: str | None = None,
-    store_version_id: str | None = None,
+    etag: str,
+    store_version_id: str | None,
+    sha256: str | None,
 ) -> None:
     connection.execute(
         text("""
             INSERT INTO document_versions
-                (document_id, version, task_id, file_size, content_type, etag, store_version_id)
-            VALUES (:document, :version, :task, :size, :type, :etag, :store_version)
+                (document_id, version, task_id, file_size, content_type, etag, store_version_id, sha256)
+            VALUES (:document, :version, :task, :size, :type, :etag, :store_version, :sha256)
         """),
         {
             "document": document_id,
@@ -217,6 +283,7 @@ def _insert_version(
             "type": content_type,
             "etag": etag,
             "store_version": store_version_id,
+            "sha256": sha256,
         },
     )
     connection.execute(text("UPDATE documents SET updated_at = now() WHERE id = :id"), {"id": document_id})

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SEQUENCER_DIGITS = 32
+
+
+def sequencer_at(seconds: float) -> str:
+    """In place of a sequencer, of an event at this Unix time: MinIO's is just that, nanoseconds in hex."""
+    return f"{int(seconds * 1_000_000_000):0{SEQUENCER_DIGITS}X}"
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:

@@ -7,7 +7,7 @@ here, and every call has a timeout.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -26,7 +26,7 @@ from minio.versioningconfig import OFF
 from common.artifacts import pin_key
 from common.context import Target
 from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
-from common.events import ObjectCreated, ObjectRemoved
+from common.events import ObjectCreated, ObjectRemoved, sequencer_at
 from common.once import once
 from common.records import Pin
 from common.settings import Settings
@@ -95,17 +95,27 @@ class ObjectStore:
         Where a bucket keeps versions, to remove an old one leaves the newest there, to remove the newest brings the
         one before it back, and so does to remove a delete marker. A store tells all of these in the same words.
         """
-        with _translated("looking for", event.key):
+        return self._arrival(event.bucket, event.key, event.sequencer)
+
+    def look(self, bucket: str, key: str) -> ObjectCreated | None:
+        """What is under the key, told as an arrival whose notification was lost; None if nothing is.
+
+        Its sequencer is not later than the store's own, as the store tells the time in whole seconds.
+        """
+        return self._arrival(bucket, key, None)
+
+    def _arrival(self, bucket: str, key: str, sequencer: str | None) -> ObjectCreated | None:
+        with _translated("looking for", key):
             try:
-                found = self._client.stat_object(bucket_name=event.bucket, object_name=event.key)
+                found = self._client.stat_object(bucket_name=bucket, object_name=key)
             except S3Error as error:
                 if error.code in _UNSEEN:
                     return None
                 raise
         return ObjectCreated(
-            event.bucket,
-            event.key,
-            event.sequencer,
+            bucket,
+            key,
+            sequencer or sequencer_at(found.last_modified.timestamp() if found.last_modified else 0),
             etag=found.etag or "",
             size=found.size or 0,
             content_type=found.content_type,
@@ -127,14 +137,20 @@ class ObjectStore:
         with _translated("reading", pin.key), self._open(pin.bucket, pin.key, pin.version_id, start, length) as body:
             return bytes(body.read(length))
 
-    def download(self, pin: Pin, path: Path) -> None:
-        """Write the pinned bytes to a file, in constant memory."""
+    def stream(self, pin: Pin, start: int) -> Iterator[bytes]:
+        """The pinned bytes from `start` on, in pieces, as they arrive. There must be some."""
+        with _translated("reading", pin.key), self._open(pin.bucket, pin.key, pin.version_id, start) as body:
+            yield from body.stream(_READ_BYTES)
+
+    def download(self, pin: Pin, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        """Write the pinned bytes to a file, in constant memory. `check` is called in between, and may raise."""
         with (
             _translated("reading", pin.key),
             self._open(pin.bucket, pin.key, pin.version_id) as body,
             path.open("wb") as file,
         ):
             for part in body.stream(_READ_BYTES):
+                check()
                 file.write(part)
 
     def put_stream(self, key: str, stream: IO[bytes], size: int) -> None:

@@ -13,10 +13,9 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from common.errors import InvalidEvent
-from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
+from common.events import SEQUENCER_DIGITS, ObjectCreated, ObjectEvent, ObjectRemoved, sequencer_at
 from common.untrusted import UNREADABLE, holds_nul
 
-_SEQUENCER_DIGITS = 32
 # S3's limit, in bytes of UTF-8. Postgres, too, indexes none that is much longer.
 _MAX_KEY_BYTES = 1024
 _MAX_SIZE = (1 << 63) - 1
@@ -27,7 +26,7 @@ class _Object(msgspec.Struct, rename="camel"):
     size: int | str = 0
     e_tag: str = ""
     version_id: str | None = None
-    sequencer: Annotated[str, msgspec.Meta(max_length=_SEQUENCER_DIGITS)] | None = None
+    sequencer: Annotated[str, msgspec.Meta(max_length=SEQUENCER_DIGITS)] | None = None
     user_metadata: dict[str, str] | None = None
 
 
@@ -125,14 +124,14 @@ def _size(size: int | str) -> int:
 
 
 def _sequencer(record: _Record) -> str:
-    """Where there is none, the event's time takes its place: MinIO's sequencer is just that, nanoseconds in hex."""
+    """Where there is none, the event's time takes its place."""
     sequencer = record.s3.object.sequencer
     if sequencer:
-        return sequencer.upper().rjust(_SEQUENCER_DIGITS, "0")
+        return sequencer.upper().rjust(SEQUENCER_DIGITS, "0")
     if record.event_time is None:
         raise InvalidEvent("A notification needs a sequencer or an event time.")
     # A time without a zone is UTC, as all of S3's are; years before 1970 have no place in the order.
     seconds = record.event_time.replace(tzinfo=record.event_time.tzinfo or UTC).timestamp()
     if seconds < 0:
         raise InvalidEvent(f"No event happened at {record.event_time}.")
-    return f"{int(seconds * 1_000_000_000):0{_SEQUENCER_DIGITS}X}"
+    return sequencer_at(seconds)
