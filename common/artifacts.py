@@ -6,9 +6,9 @@ Keys are deterministic, so a second run of a step overwrites what the first one 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import IO, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -24,7 +24,7 @@ class Store(Protocol):
 
     bucket: str
 
-    def put_stream(self, key: str, stream: tempfile.SpooledTemporaryFile[bytes], size: int) -> None: ...
+    def put_stream(self, key: str, stream: IO[bytes], size: int) -> None: ...
     def lines(self, key: str, span: tuple[int, int] | None) -> Iterator[bytes]: ...
 
 
@@ -55,9 +55,18 @@ def pin_key(task_id: str) -> str:
 
 
 def write(
-    store: Store, key: str, records: Iterable[object], *, inline_bytes: int, cut_records: int | None = None
+    store: Store,
+    key: str,
+    records: Iterable[object],
+    *,
+    inline_bytes: int,
+    cut_records: int | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Written:
-    """Write the records as they come, in constant memory; up to `inline_bytes` stay in the artifact itself."""
+    """Write the records as they come, in constant memory; up to `inline_bytes` stay in the artifact itself.
+
+    `check` is called while it is being sent to the store, and may raise.
+    """
     encode = msgspec.json.encode
     cuts: list[int] = []
     count = position = 0
@@ -74,8 +83,19 @@ def write(
         spool.seek(0)
         if position <= inline_bytes:
             return Written(Artifact(inline=spool.read()), tuple(cuts))
-        store.put_stream(key, spool, position)
+        store.put_stream(key, cast("IO[bytes]", _Watched(spool, check)), position)
     return Written(Artifact(key=key), tuple(cuts))
+
+
+class _Watched:
+    """A file whose readers learn in time that nobody wants it any more."""
+
+    def __init__(self, file: tempfile.SpooledTemporaryFile[bytes], check: Callable[[], None]) -> None:
+        self._file, self._check = file, check
+
+    def read(self, size: int = -1) -> bytes:
+        self._check()
+        return self._file.read(size)
 
 
 def read(store: Store, artifacts: Sequence[Artifact], record_type: type[T]) -> Iterator[T]:

@@ -38,6 +38,15 @@ class Unavailable(Retryable):
 
     code = "UNAVAILABLE"
 
+    @property
+    def told(self) -> str:
+        """What clients may read of it: the message can name hosts and users."""
+        server = str(self.details.get("server", ""))
+        return f"{_SERVERS.get(server, 'A server that this needs')} does not answer."
+
+
+_SERVERS = {"postgres": "Postgres", "rabbitmq": "RabbitMQ", "store": "The object store", "milvus": "Milvus"}
+
 
 class TimedOut(Retryable):
     """The step used up the time it may take."""

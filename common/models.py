@@ -195,6 +195,7 @@ class Task(Base):
         Index("tasks_by_document", "document_id", "version"),
         Index("tasks_by_knowledge_base", "knowledge_base_id", "created_at", "id"),
         Index("tasks_by_time", "created_at", "id"),
+        Index("tasks_ended", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
         Index("tasks_untidy", "completed_at", postgresql_where=text("tidied_at IS NULL AND completed_at IS NOT NULL")),
     )
 
@@ -239,6 +240,12 @@ class TaskDetail(Base):
 
     __table_args__ = (
         Index("task_details_outbox", "ready_at", postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL")),
+        Index(
+            "task_details_queue",
+            "step_name",
+            "ready_at",
+            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL"),
+        ),
         Index("task_details_leases", "owner", postgresql_where=text("status = 'RUNNING' AND owner IS NOT NULL")),
     )
 

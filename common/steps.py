@@ -257,7 +257,14 @@ def fail(connection: Connection, claim: Claim, *, code: str, message: str, detai
         """),
         key(ref) | reason,
     )
-    if ref.batch:  # a batch fails its step
+    if ref.batch:  # a batch fails its step, and what others were to do of it
+        connection.execute(
+            text("""
+                UPDATE task_details SET status = 'CANCELLED', completed_at = now(), owner = NULL, lease_until = NULL
+                WHERE task_id = :task AND step_order = :step AND batch > 0 AND status IN ('PENDING', 'RUNNING')
+            """),
+            key(ref),
+        )
         connection.execute(
             text("""
                 UPDATE task_details
@@ -320,6 +327,15 @@ def renew(connection: Connection, claims: Iterable[Claim], *, lease_seconds: flo
         {"owners": [claim.owner for claim in claims], "lease": lease_seconds},
     )
     return set(renewed.scalars())
+
+
+def held(connection: Connection, claims: Iterable[Claim]) -> set[str]:
+    """The owners of those claims that still hold: neither ended by others nor taken over. One look into an index."""
+    rows = connection.execute(
+        text("SELECT owner FROM task_details WHERE owner = ANY(:owners) AND status = 'RUNNING'"),
+        {"owners": [claim.owner for claim in claims]},
+    )
+    return set(rows.scalars())
 
 
 def set_progress(connection: Connection, claim: Claim, *, percent: float) -> None:

@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 # Progress is for people: more often than this they see no difference.
 _PROGRESS_SECONDS = 0.5
+# How soon a run learns that its task was cancelled. Work must end 5 s after, and looks at its end in between.
+_LOOK_SECONDS = 1.0
 
 
 class ShuttingDown(Retryable):
@@ -61,7 +63,7 @@ class Leases:
         self._database = database
         self._lease_seconds = lease_seconds
         self._runs: set[Run] = set()
-        self._renewed = time.monotonic()
+        self._renewed = self._looked = time.monotonic()
 
     @contextmanager
     def hold(self, claim: Claim, timeout_seconds: float) -> Iterator[Run]:
@@ -78,11 +80,13 @@ class Leases:
             run.stopping = True
 
     def beat(self) -> None:
-        """Write progress; renew leases when a third of their time has passed."""
+        """Write progress; renew leases when a third of their time has passed; look each second who still has one."""
         runs = list(self._runs)
         self._write_progress(runs)
         if time.monotonic() - self._renewed > self._lease_seconds / 3:
             self._renew(runs)
+        elif time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._look(runs)
 
     def keep_alive(self, stop: threading.Event) -> None:
         """Beat until told to stop; the body of a thread."""
@@ -94,8 +98,15 @@ class Leases:
             except Exception as error:  # without this thread all leases would be lost
                 log.error("lease.not_renewed", exc_info=error)
 
+    def _look(self, runs: list[Run]) -> None:
+        self._looked = time.monotonic()
+        if runs:
+            with self._database.transaction() as connection:
+                held = steps.held(connection, [run.claim for run in runs])
+            _tell(runs, held)
+
     def _renew(self, runs: list[Run]) -> None:
-        self._renewed = time.monotonic()
+        self._renewed = self._looked = time.monotonic()
         # A run that never looks whether its time is up is left to itself: another worker will take the step over.
         alive = [run for run in runs if run.overdue_seconds < self._lease_seconds]
         if not alive:
@@ -103,8 +114,7 @@ class Leases:
         with self._database.transaction() as connection:
             claims = [run.claim for run in alive]
             held = steps.renew(connection, claims, lease_seconds=self._lease_seconds)
-        for run in alive:
-            run.lost = run.lost or run.claim.owner not in held
+        _tell(alive, held)
 
     def _write_progress(self, runs: list[Run]) -> None:
         moved = [run for run in runs if run.percent > run.written_percent]
@@ -114,3 +124,8 @@ class Leases:
             for run in moved:
                 steps.set_progress(connection, run.claim, percent=run.percent)
                 run.written_percent = run.percent
+
+
+def _tell(runs: list[Run], held: set[str]) -> None:
+    for run in runs:
+        run.lost = run.lost or run.claim.owner not in held

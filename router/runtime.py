@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,7 +177,7 @@ class Runtime:
         )
         arguments: list[Any] = []
         if contract.takes.record is not None:
-            records = artifacts.read(self._services.objects, claim.inputs, contract.takes.record)
+            records = _watched(artifacts.read(self._services.objects, claim.inputs, contract.takes.record), run)
             arguments.append(records if contract.takes.stream else next(records))
         result = job.step.function(context, *arguments)
         if result is None:
@@ -185,10 +185,11 @@ class Runtime:
         return artifacts.write(
             self._services.objects,
             artifacts.key_of(claim.ref.task_id, job.step.name, claim.ref.batch),
-            result if contract.makes.stream else [result],
+            _watched(result, run) if contract.makes.stream else [result],
             inline_bytes=self._settings.inline_artifact_bytes,
             # For the next step that works in shares, if there is one.
             cut_records=next((step.batch for step in _after(job) if step.batch), None),
+            check=run.check,
         )
 
     def _finish(self, job: _Job, claim: Claim, written: Written | None, details: dict[str, Any]) -> _Outgoing:
@@ -223,6 +224,9 @@ class Runtime:
         body = encode(job.message)
         # A server that is away is nobody's fault, and may be away for long: it uses up no attempt.
         counted = not isinstance(error, Unavailable)
+        if isinstance(error, Unavailable):
+            log.warning("step.put_off", reason=error.message)
+            known = BrigadeError(error.told, code=error.code)
         if claim.attempt < self._settings.max_attempts or not counted:
             seconds = _delay(claim.attempt) if counted else _OUTAGE_SECONDS
             with self._database.transaction() as connection:
@@ -232,6 +236,13 @@ class Runtime:
             return "retried", _Outgoing(letters=[letters.later(job.step.name, body, seconds)] if ours else [])
         dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=known)
         return "failed", _Outgoing(letters=[dead] if self._fail(claim, known, details) else [])
+
+
+def _watched(records: Iterable[Any], run: Run) -> Iterator[Any]:
+    """The records, as long as there is a point in going on."""
+    for record in records:
+        run.check()
+        yield record
 
 
 def _after(job: _Job) -> Sequence[Step]:

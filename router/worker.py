@@ -19,18 +19,19 @@ from common.failpoints import Failpoints
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from common.workers import INGRESS
 from functions.ingest import extract
 from router import letters, signatures, topology
 from router.broker import Delivery, PikaBroker
 from router.ingress import Ingress
 from router.leases import Leases
 from router.outbox import Outbox
+from router.presence import Presence
 from router.runtime import Runtime
 from router.table import PIPELINES
 
 log = structlog.get_logger()
 
-INGRESS = "INGRESS"
 _MARK_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 
@@ -41,7 +42,8 @@ class Worker:
     def __init__(self, settings: Settings, functions: Sequence[str] | None = None) -> None:
         signatures.check(PIPELINES)
         self._settings = settings
-        self._queues = _queues(functions)
+        names = _names(functions)
+        self._queues = _queues(names)
         self._ranks = {name: rank for rank, name in enumerate(self._queues)}
         self._waiting: queue.PriorityQueue[tuple[int, int, Delivery | None]] = queue.PriorityQueue()
         self._counter = itertools.count()
@@ -64,6 +66,7 @@ class Worker:
             Failpoints(settings.failpoints),
         )
         self._runtime = Runtime(self._services, self._broker, owner=owner, leases=self._leases, outbox=self._outbox)
+        self._presence = Presence(self._services.database, self._broker, owner, names)
 
     def run(self) -> None:
         """Work until `stop` is called."""
@@ -75,6 +78,7 @@ class Worker:
         helpers = [
             threading.Thread(target=self._leases.keep_alive, args=(self._stop,), name="heartbeat", daemon=True),
             threading.Thread(target=self._mark, name="outbox", daemon=True),
+            threading.Thread(target=self._presence.keep, args=(self._stop,), name="presence", daemon=True),
         ]
         for thread in workers + helpers:
             thread.start()
@@ -103,6 +107,7 @@ class Worker:
             thread.join(timeout=_STOP_SECONDS)
         self._broker.close()
         self._flush()
+        self._presence.leave()
         self._services.close()
         log.info("worker.stopped")
 
@@ -146,15 +151,18 @@ class Worker:
             log.error("outbox.marks_lost", exc_info=error)
 
 
-def _queues(functions: Sequence[str] | None) -> list[str]:
-    """The queues to consume, most urgent first."""
-    steps = [name.upper() for name in topology.step_names()]
-    wanted = [name.upper() for name in functions] if functions else [INGRESS, *steps]
-    unknown = sorted(set(wanted) - {INGRESS, *steps})
+def _names(functions: Sequence[str] | None) -> list[str]:
+    """What this worker does, most urgent first: notifications are quick, and later steps let documents end."""
+    known = [INGRESS, *reversed(topology.step_names())]
+    wanted = {name.upper() for name in functions} if functions else set(known)
+    unknown = sorted(wanted - set(known))
     if unknown:
-        raise ConfigurationError(f"No such function: {', '.join(unknown)}. There are: {INGRESS}, {', '.join(steps)}.")
-    notifications = [topology.NOTIFICATIONS] if INGRESS in wanted else []
-    return notifications + [topology.step_queue(name) for name in reversed(steps) if name in wanted]
+        raise ConfigurationError(f"No such function: {', '.join(unknown)}. There are: {', '.join(known)}.")
+    return [name for name in known if name in wanted]
+
+
+def _queues(names: Sequence[str]) -> list[str]:
+    return [topology.NOTIFICATIONS if name == INGRESS else topology.step_queue(name) for name in names]
 
 
 def main(settings: Settings, functions: Sequence[str] | None = None) -> None:

@@ -35,7 +35,7 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
     settings = ctx.services.settings
     with _work(settings) as directory:
         document, pages = Path(directory, "document"), Path(directory, "pages")
-        ctx.services.objects.download(source.pin, document)
+        ctx.services.objects.download(source.pin, document, ctx.check_cancelled)
         ctx.check_cancelled()
         details = _read(ctx.services, document, pages, source.media_type, source.name, ctx.check_cancelled)
         blank = details.pop("blank")

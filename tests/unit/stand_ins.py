@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,9 @@ from common.objects import demand_size
 from common.records import Pin
 from common.services import Services
 from common.settings import Settings
+
+
+_PIECE_BYTES = 1000
 
 
 class MemoryObjects:
@@ -34,8 +38,16 @@ class MemoryObjects:
     def read_range(self, pin: Pin, start: int, length: int) -> bytes:
         return self._bytes()[start : start + length]
 
-    def download(self, pin: Pin, path: Path) -> None:
+    def download(self, pin: Pin, path: Path, check: Callable[[], None]) -> None:
         path.write_bytes(self._bytes())
+
+
+class NoDatabase:
+    """Transactions in which nothing is found and nothing is kept."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        yield SimpleNamespace(execute=lambda *_: SimpleNamespace(scalar_one_or_none=lambda: None))
 
 
 class Words:
