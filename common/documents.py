@@ -48,11 +48,14 @@ def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline, rem
     """The object is there: a task for its bytes runs. Returns the messages to send; none if nothing is new.
 
     A key without a document is a drop by another system and gets one. Other bytes than the newest version's make a
-    new version, which supersedes tasks of older ones; so does an object that comes after its upload has expired.
+    new version, which supersedes tasks of older ones; so does an object that comes after its upload has expired. One
+    whose document is being deleted goes the way of `removal`.
     """
     if not is_news(connection, event):
         return []
     latest = _latest(connection, event)
+    if latest is None and removals.follow(connection, event, removal):
+        return []  # nobody waits for it: the relay sends its message
     if latest is None:
         document_id, user_id = _drop(connection, event)
         task_id = _new_version(connection, event, pipeline, document_id, 1, user_id)
@@ -62,12 +65,7 @@ def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline, rem
     elif latest.etag == event.etag and latest.status in ("RUNNING", "COMPLETED"):
         return []  # the same bytes put again
     else:
-        tasks.cancel(
-            connection,
-            _open_tasks(connection, latest.id),
-            code="SUPERSEDED",
-            message=f"Superseded by version {latest.version + 1} of the document.",
-        )
+        _supersede(connection, latest)
         # What was announced of an expired upload is still to be verified.
         sha256 = latest.sha256 if latest.etag is None else None
         task_id = _new_version(connection, event, pipeline, latest.id, latest.version + 1, latest.user_id, sha256)
@@ -159,8 +157,8 @@ def _latest(connection: Connection, event: _Keyed) -> Row[Any] | None:
     # A statement of its own: only that sees what whoever held the lock has written.
     return connection.execute(
         text("""
-            SELECT document.id, document.user_id, version.version, version.etag, version.file_size, version.task_id,
-                task.status
+            SELECT document.id, document.user_id, version.version, version.etag, version.file_size, version.sha256,
+                version.task_id, task.status
             FROM documents AS document
                 JOIN document_versions AS version ON version.document_id = document.id
                 JOIN tasks AS task ON task.id = version.task_id

@@ -13,6 +13,7 @@ class Step:
 
     `function` is None for a step that others do, as the upload. `batch`: the function gets its input in shares of so
     many records, each a message of its own, on as many workers as there are. `weight`: its part of overall progress.
+    `when_asked`: only if a person asked for the pipeline; SKIPPED if an event began it.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Step:
     weight: int = 1
     timeout_seconds: float = 60
     batch: int | None = None
+    when_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from router.message import Message
 from router.outbox import Outbox, messages
 from router.runtime import put_off
 from router.stores import s3
-from router.table import route
+from router.table import DOCUMENT_DELETE, route
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class Ingress:
         with self._database.transaction() as connection:
             match event:
                 case ObjectCreated():
-                    ready = documents.arrive(connection, event, pipeline)
+                    ready = documents.arrive(connection, event, pipeline, DOCUMENT_DELETE)
                 case ObjectRemoved():
                     ready = documents.depart(connection, event, pipeline)
                 case _:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.pipelines import Pipeline, Step
+from functions.ingest.erase import erase
 from functions.ingest.extract import extract
 from functions.ingest.preprocess import preprocess
 from functions.ingest.remove import remove
@@ -41,7 +42,14 @@ DOCUMENT_UPLOAD = Pipeline(
     ),
 )
 
-DOCUMENT_DELETE = Pipeline("DOCUMENT_DELETE", (Step("REMOVE", remove, weight=100, timeout_seconds=300),))
+DOCUMENT_DELETE = Pipeline(
+    "DOCUMENT_DELETE",
+    (
+        # Whoever removes an object at the store decides there what becomes of its older versions.
+        Step("ERASE", erase, weight=40, timeout_seconds=300, when_asked=True),
+        Step("REMOVE", remove, weight=60, timeout_seconds=300),
+    ),
+)
 
 PIPELINES = {pipeline.name: pipeline for pipeline in (DOCUMENT_UPLOAD, DOCUMENT_DELETE)}
 

@@ -24,6 +24,7 @@ from router.fake_broker import FakeBroker
 from router.leases import Leases
 from router.outbox import Outbox, messages
 from router.runtime import Runtime
+from router.table import DOCUMENT_DELETE
 from tests.memory_store import MemoryStore
 
 
@@ -90,7 +91,7 @@ class Rig:
         """An object arrives; returns its task."""
         event = ObjectCreated("b", "incoming/a.txt", f"{sequencer:032X}", etag=etag, size=5)
         with self.database.transaction() as connection:
-            ready = documents.arrive(connection, event, self.pipeline)
+            ready = documents.arrive(connection, event, self.pipeline, DOCUMENT_DELETE)
         self.outbox.send(messages(self.pipeline.name, ready))
         return ready[0].task_id
 
