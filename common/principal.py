@@ -16,6 +16,7 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+TOKEN = "token"  # noqa: S105 - what a principal's credential is called when it is an access token
 
 
 @dataclass(frozen=True, slots=True)

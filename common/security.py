@@ -1,73 +1,71 @@
-"""API keys: random, shown once, kept as a hash under a look-up prefix."""
+"""Who shows a credential: an API key or an access token."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from common.documents import ADMIN_USER
-from common.errors import ConfigurationError, Unauthenticated
-from common.principal import Principal, Scope
+from common import access_tokens, api_keys
+from common.access_tokens import AccessTokens
+from common.credential_cache import CredentialCache
+from common.db import Database
+from common.errors import Unauthenticated
+from common.principal import TOKEN, Principal
 
-_PREFIX_LENGTH = 12
-_MIN_LENGTH = 32
+if TYPE_CHECKING:
+    from common.services import Services
 
-
-def new_key() -> str:
-    """A fresh key: 256 random bits."""
-    return "bb_" + secrets.token_urlsafe(32)
-
-
-def register_admin_key(connection: Connection, key: str) -> None:
-    """Make `key` an admin's. Repeating it changes nothing. `ConfigurationError` if it can not be told from another."""
-    if len(key) < _MIN_LENGTH:
-        raise ConfigurationError(
-            f"BRIGADE_API_KEY must have {_MIN_LENGTH} characters or more. Leave it unset to have one made."
-        )
-    connection.execute(
-        text("""
-            INSERT INTO api_keys (prefix, hash, user_id, name) VALUES (:prefix, :hash, :user, 'first admin key')
-            ON CONFLICT (prefix) DO NOTHING
-        """),
-        {"prefix": key[:_PREFIX_LENGTH], "hash": _hash(key), "user": ADMIN_USER},
-    )
-    stored = connection.execute(
-        text("SELECT hash FROM api_keys WHERE prefix = :prefix"), {"prefix": key[:_PREFIX_LENGTH]}
-    ).scalar_one()
-    if not hmac.compare_digest(bytes(stored), _hash(key)):
-        raise ConfigurationError(
-            f"BRIGADE_API_KEY begins with the same {_PREFIX_LENGTH} characters as a key that is already registered, "
-            "so it would never be found: choose one that begins otherwise."
-        )
+# Longer than any key or token of ours.
+_LONGEST = 4096
+_REFUSED = "This API key or access token is not known, or no longer good."
 
 
-def has_admin_key(connection: Connection) -> bool:
-    return bool(connection.execute(text("SELECT 1 FROM api_keys WHERE revoked_at IS NULL LIMIT 1")).one_or_none())
+def authenticate(services: Services, credential: str) -> Principal:
+    """Whose credential this is. Raises `Unauthenticated`, and does not tell whether any part of it was right."""
+    return services.authenticator.principal(credential)
 
 
-def authenticate(connection: Connection, key: str) -> Principal:
-    """Whose key this is. Raises `Unauthenticated`, and does not tell whether any part of it was right."""
-    row = connection.execute(
-        text("""
-            SELECT api_keys.hash, api_keys.prefix, api_keys.scopes, api_keys.expires_at, users.id, users.is_admin
-            FROM api_keys JOIN users ON users.id = api_keys.user_id
-            WHERE api_keys.prefix = :prefix AND api_keys.revoked_at IS NULL AND users.disabled_at IS NULL
-                AND coalesce(api_keys.expires_at > now(), true)
-        """),
-        {"prefix": key[:_PREFIX_LENGTH]},
-    ).one_or_none()
-    if row is None or not hmac.compare_digest(bytes(row.hash), _hash(key)):
-        raise Unauthenticated("This API key is not known, or was revoked.")
-    return Principal(row.id, row.is_admin, frozenset(map(Scope, row.scopes)), row.prefix, row.expires_at)
+class Authenticator:
+    def __init__(self, database: Database, tokens: AccessTokens, *, cache_seconds: float) -> None:
+        self._database = database
+        self._tokens = tokens
+        self.cache = CredentialCache(cache_seconds)
+
+    def principal(self, credential: str) -> Principal:
+        """As `authenticate`."""
+        if not credential.isascii() or not credential.isprintable() or len(credential) > _LONGEST:
+            raise Unauthenticated(_REFUSED)
+        if known := self.cache.get(credential):
+            return known
+        changes = self.cache.changes
+        with self._database.transaction() as connection:
+            if access_tokens.looks_like_one(credential):
+                found = self._bearer(connection, credential)
+            else:
+                found = api_keys.find(connection, credential)
+        if found is None:
+            raise Unauthenticated(_REFUSED)
+        self.cache.put(credential, found, changes)
+        return found
+
+    def _bearer(self, connection: Connection, token: str) -> Principal | None:
+        claims = self._tokens.read(token)
+        if claims is None:
+            return None
+        # A token of the very moment at which a password changed may be from before it.
+        is_admin = connection.execute(
+            text("""
+                SELECT is_admin FROM users
+                WHERE id = :id AND disabled_at IS NULL
+                    AND coalesce(tokens_valid_after < to_timestamp(:issued), true)
+            """),
+            {"id": claims.sub, "issued": claims.iat},
+        ).scalar_one_or_none()
+        return None if is_admin is None else Principal(claims.sub, is_admin, claims.scopes, TOKEN, claims.expires_at)
 
 
 def same_secret(given: str, expected: str) -> bool:
     """Compare in constant time; an empty expectation is never met."""
     return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
-
-
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from threading import RLock
 
+from common.access_tokens import AccessTokens
 from common.db import Database
 from common.embedding import Embedder, Tokens
 from common.index import Index
 from common.jail import Jail
+from common.limits import Limits
 from common.objects import ObjectStore
 from common.once import once
 from common.presigner import Presigner
+from common.security import Authenticator
 from common.settings import Settings
 
 
@@ -22,6 +25,18 @@ class Services:
     @once
     def database(self) -> Database:
         return Database(self.settings)
+
+    @once
+    def access_tokens(self) -> AccessTokens:
+        return AccessTokens(self.settings)
+
+    @once
+    def authenticator(self) -> Authenticator:
+        return Authenticator(self.database, self.access_tokens, cache_seconds=self.settings.auth_cache_seconds)
+
+    @once
+    def limits(self) -> Limits:
+        return Limits(self.settings)
 
     @once
     def objects(self) -> ObjectStore:

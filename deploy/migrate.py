@@ -17,7 +17,7 @@ from alembic.config import Config
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from common import security
+from common import api_keys
 from common.db import Database
 from common.embedding import Manifest
 from common.errors import ConfigurationError
@@ -78,12 +78,12 @@ def _admin_key(services: Services) -> str | None:
     given = services.settings.api_key.get_secret_value()
     with services.database.transaction() as connection:
         if given:
-            security.register_admin_key(connection, given)
+            api_keys.register_admin_key(connection, given)
             return None
-        if security.has_admin_key(connection):
+        if api_keys.has_admin_key(connection):
             return None
-        key = security.new_key()
-        security.register_admin_key(connection, key)
+        key = api_keys.new_key()
+        api_keys.register_admin_key(connection, key)
         return key
 
 

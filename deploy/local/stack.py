@@ -172,7 +172,7 @@ class Stack:
 
 
 def _new_key() -> str:
-    from common.security import new_key  # with SQLAlchemy behind it, and needed once
+    from common.api_keys import new_key  # with SQLAlchemy behind it, and needed once
 
     return new_key()
 

@@ -9,12 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from common.access import Subject
+from functions.http.audit import list_audit
+from functions.http.auth import change_password, log_in, log_out, who_am_i
 from functions.http.documents import get_document
+from functions.http.keys import create_key, list_keys, revoke_key
 from functions.http.search import search
+from functions.http.streamed import DocumentUpload
 from functions.http.tasks import get_task
 from functions.http.uploads import create_upload
-from router.web.rules import READS, WRITES, Rule, edits, owns, reads
+from functions.http.users import change_user, create_user, list_users, read_user, remove_user
+from router.web.events import TaskEvents
+from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, edits, owns, reads
+from router.web.streams import Streams
+from router.web.websocket import TaskSocket
 
 Handler = Callable[..., Any]
 
@@ -30,6 +40,27 @@ class Endpoint:
     status: int = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A call that takes a file in a form, while it comes: `handler.form` are the other fields, `finish` the answer."""
+
+    method: str
+    path: str
+    handler: type[DocumentUpload]
+    rule: Rule
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEndpoint:
+    """A call that stays open: an ASGI application. `method`: GET, or WS for a WebSocket."""
+
+    method: str
+    path: str
+    handler: Callable[[Streams, Rule], ASGIApp]
+    rule: Rule
+
+
 ENDPOINTS = (
     # Uploads
     Endpoint("POST", "/uploads", create_upload, WRITES, 201),
@@ -42,6 +73,26 @@ ENDPOINTS = (
     # Search
     Endpoint("POST", "/search", search, READS),
     # People
+    Endpoint("POST", "/auth/token", log_in, PUBLIC),
+    Endpoint("POST", "/auth/logout", log_out, WRITES, 204),
+    Endpoint("GET", "/me", who_am_i, READS),
+    Endpoint("POST", "/me/password", change_password, WRITES, 204),
+    Endpoint("POST", "/keys", create_key, WRITES, 201),
+    Endpoint("GET", "/keys", list_keys, READS),
+    Endpoint("DELETE", "/keys/{prefix}", revoke_key, WRITES, 204),
+    Endpoint("POST", "/users", create_user, ADMINISTERS, 201),
+    Endpoint("GET", "/users", list_users, ADMINISTERS),
+    Endpoint("GET", "/users/{user_id}", read_user, ADMINISTERS),
+    Endpoint("PATCH", "/users/{user_id}", change_user, ADMINISTERS),
+    Endpoint("DELETE", "/users/{user_id}", remove_user, ADMINISTERS),
+    Endpoint("GET", "/audit", list_audit, ADMINISTERS),
+)
+
+FORMS = (Form("POST", "/documents/upload", DocumentUpload, WRITES, 201),)
+
+STREAMS = (
+    StreamEndpoint("GET", "/tasks/{task_id}/events", TaskEvents, reads(TASK)),
+    StreamEndpoint("WS", "/ws/tasks/{task_id}", TaskSocket, reads(TASK)),
 )
 
 # The source documents' clients call the same endpoints under /api.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from common import access
 from common.access import Role, Subject
+from common.db import Database
 from common.errors import Forbidden
 from common.principal import Principal, Scope
 
@@ -24,7 +23,7 @@ class Rule:
     subject: Subject | None = None
     role: Role = Role.READER
 
-    def check(self, connection: Connection, caller: Principal, path: Mapping[str, str]) -> None:
+    def check(self, database: Database, caller: Principal, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` or `NotFound` unless the caller may."""
         if self.scope is None:
             return
@@ -33,7 +32,8 @@ class Rule:
         if self.scope is Scope.ADMIN and not caller.is_admin:
             raise Forbidden("Only an admin may do this.", needed=Scope.ADMIN)
         if self.subject is not None:
-            access.demand(connection, caller, self.subject, path[self.subject], self.role)
+            with database.transaction() as connection:
+                access.demand(connection, caller, self.subject, path[self.subject], self.role)
 
 
 PUBLIC = Rule(None)

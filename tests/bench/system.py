@@ -19,7 +19,7 @@ from typing import Any, Self, cast
 import pika
 from sqlalchemy import text
 
-from common import security
+from common import api_keys
 from common.db import Database
 from common.errors import BrigadeError, Unavailable
 from common.objects import ObjectStore
@@ -91,7 +91,7 @@ class System:
         ours = self.servers.environment | {
             "BRIGADE_URL": f"http://127.0.0.1:{self.servers.api_port}",
             "BRIGADE_API_PORT": str(self.servers.api_port),
-            "BRIGADE_API_KEY": security.new_key(),
+            "BRIGADE_API_KEY": api_keys.new_key(),
             "BRIGADE_MODEL_DIR": str(model_dir),
             "NO_PROXY": "127.0.0.1,localhost",
         }

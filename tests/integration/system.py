@@ -14,8 +14,8 @@ import httpx
 import psycopg2
 from sqlalchemy import text
 
+from common.api_keys import new_key
 from common.errors import Unavailable
-from common.security import new_key
 from common.services import Services
 from common.settings import Settings
 from deploy.client import Client, Hit, Task
