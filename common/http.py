@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -48,8 +48,11 @@ def decode_body(body: bytes, shape: type[T]) -> T:
     return decoded
 
 
-def decode_query(query: Mapping[str, str], shape: type[T]) -> T:
+def decode_query(parameters: Sequence[tuple[str, str]], shape: type[T]) -> T:
     """A query's parameters as `shape`, their texts read as numbers, times and truths where it wants those."""
+    query = dict(parameters)
+    if len(query) < len(parameters):
+        raise RequestError("A parameter of the query is given more than once.", code="INVALID_QUERY")
     try:
         decoded = msgspec.convert(query, shape, strict=False)
     except msgspec.ValidationError as error:

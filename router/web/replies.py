@@ -28,7 +28,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
     code: str
     message: str
     timestamp: datetime
-    details: dict[str, object]
+    details: dict[str, Any]
 
 
 class ErrorView(msgspec.Struct, frozen=True):

@@ -11,17 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from common.errors import BrigadeError, NotFound, RequestTimedOut, TooLarge, Unauthenticated, UnsupportedMedia
+from common.errors import BrigadeError, RequestTimedOut, TooLarge, UnsupportedMedia
 from common.http import Call, Reply, decode_body, decode_query
-from common.principal import Principal
-from common.security import authenticate
 from common.services import Services
 from router.table import PIPELINES
+from router.web.admission import admit
 from router.web.contract import contract_of
+from router.web.credentials import credential
 from router.web.endpoints import Endpoint
 from router.web.replies import error_reply, response
-
-ANONYMOUS = Principal("", is_admin=False, scopes=frozenset())
 
 
 def serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
@@ -38,39 +36,18 @@ def serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
         return response(reply, request.method, endpoint.path, endpoint.status)
 
     def call(request: Request, key: str, body: bytes) -> Reply[Any]:
-        caller = admit(services, endpoint, key, request.path_params)
+        address = request.client.host if request.client else ""
+        caller = admit(services, endpoint.rule, key, request.path_params, address)
         taken: dict[str, Any] = {}
         if contract.body is not None:
             demand_json(request.headers)
             taken["body"] = decode_body(body, contract.body)
         if contract.query is not None:
-            taken["query"] = decode_query(dict(request.query_params), contract.query)
-        address = request.client.host if request.client else ""
+            taken["query"] = decode_query(request.query_params.multi_items(), contract.query)
         made = endpoint.handler(Call(services, PIPELINES, caller, request.path_params, address), **taken)
         return made if isinstance(made, Reply) else Reply(made)
 
     return answer
-
-
-def admit(services: Services, endpoint: Endpoint, key: str, path: Mapping[str, str]) -> Principal:
-    """Who calls; an error unless the endpoint's rule lets them."""
-    if any("\0" in value for value in path.values()):
-        raise NotFound
-    if endpoint.rule.scope is None:
-        return ANONYMOUS
-    with services.database.transaction() as connection:
-        caller = authenticate(connection, key)
-        endpoint.rule.check(connection, caller, path)
-    return caller
-
-
-def credential(headers: Mapping[str, str]) -> str:
-    """The access token or API key that a request shows."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    if not key:
-        raise Unauthenticated
-    return key
 
 
 def demand_json(headers: Mapping[str, str]) -> None:

@@ -1,0 +1,114 @@
+"""The calls as a description of them needs: what each takes and answers, and the ways in which it can be refused."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.web.contract import contract_of
+from router.web.endpoints import Endpoint
+
+JSON = "application/json"
+
+# Sections of the page, by the first word of a path.
+_TAGS = {
+    "uploads": "Uploads",
+    "documents": "Documents",
+    "tasks": "Tasks",
+    "knowledge-bases": "Knowledge bases",
+    "search": "Search",
+}
+_PEOPLE = "People"
+
+# How any call can end that is let in by a credential; how one can that asks for a body, a query or an id.
+_ADMITTED = (401, 403, 429, 503)
+_OF_BODIES = (400, 404, 408, 413, 415, 422)
+_OF_QUERIES = (400,)
+_OF_PATHS = (404,)
+_OF_CHANGES = (409, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`body`, `query` and `answer` are types; None: there is none. `refusals`: the error statuses it can answer.
+
+    `scheme` names the security scheme of its credential. `other`: answers besides the usual one, by status.
+    """
+
+    method: str
+    path: str
+    name: str
+    tag: str
+    summary: str
+    description: str = ""
+    scheme: tuple[str, ...] = ()
+    query: Any = None
+    body: Any = None
+    body_type: str = JSON
+    status: int = 200
+    answer: Any = None
+    answer_type: str = JSON
+    refusals: tuple[int, ...] = ()
+    other: Mapping[int, tuple[str, Any]] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Those of the path."""
+        return re.findall(r"{(\w+)}", self.path)
+
+
+def of_table(endpoints: Iterable[Endpoint], prefix: str) -> list[Operation]:
+    """Each line of the table under the prefix. A handler that serves two paths names the second by its last word."""
+    made: list[Operation] = []
+    names: set[str] = set()
+    for endpoint in endpoints:
+        name = endpoint.handler.__name__
+        if name in names:
+            words = re.findall(r"\w+", re.sub(r"{\w+}", "", endpoint.path))
+            name = f"{name}_{words[-1] if words[-1] not in name else words[0]}"
+        names.add(name)
+        made.append(_operation(endpoint, prefix, name))
+    return made
+
+
+def _operation(endpoint: Endpoint, prefix: str, name: str) -> Operation:
+    contract = contract_of(endpoint.handler)
+    summary, description = told(endpoint.handler)
+    return Operation(
+        method=endpoint.method,
+        path=prefix + endpoint.path,
+        name=name,
+        tag=_TAGS.get(endpoint.path.split("/")[1], _PEOPLE),
+        summary=summary,
+        description=description,
+        scheme=("token", "key") if endpoint.rule.scope else (),
+        query=contract.query,
+        body=contract.body,
+        status=endpoint.status,
+        answer=None if endpoint.status == 204 else contract.answer,
+        refusals=_refusals(endpoint),
+    )
+
+
+def told(documented: Any) -> tuple[str, str]:
+    """A docstring's first sentence or line, without its full stop, and the rest."""
+    summary, _, rest = (inspect.getdoc(documented) or "").partition("\n\n")
+    return " ".join(summary.split()).rstrip("."), rest
+
+
+def _refusals(endpoint: Endpoint) -> tuple[int, ...]:
+    contract = contract_of(endpoint.handler)
+    found = {503, 429}
+    for applies, statuses in (
+        (endpoint.rule.scope, _ADMITTED),
+        ("{" in endpoint.path, _OF_PATHS),
+        (contract.body, _OF_BODIES),
+        (contract.query, _OF_QUERIES),
+        (endpoint.method != "GET", _OF_CHANGES),
+    ):
+        if applies:
+            found.update(statuses)
+    return tuple(sorted(found))
