@@ -25,7 +25,7 @@ class AuditQuery(msgspec.Struct):
     until: _Time | None = None
     limit: Limit = 50
     cursor: (
-        Annotated[int, msgspec.Meta(ge=1, lt=1 << 63, description="The `next_cursor` of the page before.")] | None
+        Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1, description="The `next_cursor` of the page before.")] | None
     ) = None
 
 
