@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from common.errors import BrigadeError
 from common.http import Reply
@@ -22,10 +23,15 @@ from common.settings import Settings
 from common.telemetry import configure_logging
 from router.broker import PikaBroker
 from router.health import Health
-from router.web.endpoints import ENDPOINTS, PREFIXES
+from router.web.endpoints import ENDPOINTS, FORMS, PREFIXES, STREAMS
+from router.web.forms import serve_form
+from router.web.live import Live
 from router.web.replies import error_reply, http_error, response, unexpected
 from router.web.serve import read_body, serve
+from router.web.streams import Streams
 from router.webhook import Webhook
+
+log = structlog.get_logger()
 
 # Threads that searches, which may all wait for Milvus, cannot take: a store that waits for its webhook keeps its
 # events in memory.
@@ -44,23 +50,31 @@ def create_app(settings: Settings) -> Starlette:
     )
     health = Health(services, broker)
     webhook = Webhook(settings, broker)
-    routes: list[Route | Mount] = [
+    live = Live(services)
+    streams = Streams(services, live)
+    routes: list[BaseRoute] = [
         Route("/", _fixed("/", Reply(_INDEX))),
         Route("/healthz", _fixed("/healthz", Reply({"status": "ok"}))),
         Route("/readyz", _ready(health)),
         Route("/metrics", _metrics),
         Route("/events/s3", _receive(webhook, settings), methods=["POST"]),
     ]
+    forms = [Route(form.path, serve_form(form, services), methods=[form.method]) for form in FORMS]
+    open_ones = _streams(streams)
     for prefix in PREFIXES:
         endpoints = [Route(e.path, serve(e, services), methods=[e.method]) for e in ENDPOINTS]
-        routes.append(Mount(prefix, routes=endpoints))
+        routes.append(Mount(prefix, routes=[*endpoints, *forms, *open_ones]))
+    # The source documents' clients open their WebSockets at the root.
+    routes += [route for route in open_ones if isinstance(route, WebSocketRoute)]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         broker.start()
         # The first search should not wait for the model.
         await run_in_threadpool(services.embedder.embed_query, "warm up")
-        yield
+        async with live.running(), streams.running():
+            log.info("api.started")
+            yield
         await run_in_threadpool(broker.close)
         await run_in_threadpool(services.close)
 
@@ -71,10 +85,19 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
+def _streams(streams: Streams) -> list[Route | WebSocketRoute]:
+    return [
+        WebSocketRoute(one.path, one.handler(streams, one.rule))
+        if one.method == "WS"
+        else Route(one.path, one.handler(streams, one.rule), methods=[one.method])
+        for one in STREAMS
+    ]
+
+
 _INDEX = {
     "name": "Bucket Brigade",
     "api": "/v1",
-    "endpoints": [f"{e.method} /v1{e.path}" for e in ENDPOINTS],
+    "endpoints": [f"{e.method} /v1{e.path}" for e in (*ENDPOINTS, *STREAMS)],
     "health": ["/healthz", "/readyz", "/metrics"],
 }
 
