@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -27,16 +28,7 @@ class Database:
             max_overflow=0,
             pool_timeout=timeout,
             pool_pre_ping=True,  # 0.1 ms that spare a failed step after every restart of Postgres
-            connect_args={
-                "connect_timeout": max(2, int(timeout)),
-                # A statement waits for row locks at most; none of ours computes for seconds.
-                "options": f"-c statement_timeout={int(timeout * 1000)} -c timezone=UTC",
-                # A black-holed connection ends as an error, not as a hang.
-                "tcp_user_timeout": int(timeout * 1000),
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-            },
+            connect_args=connection_options(timeout),
         )
 
     @contextmanager
@@ -46,10 +38,10 @@ class Database:
             with self._engine.begin() as connection:
                 yield connection
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise Unavailable(f"Postgres did not answer: {_first_line(error)}", server="postgres") from error
+            raise Unavailable(f"Postgres did not answer: {first_line(error)}", server="postgres") from error
         except DBAPIError as error:
             if error.connection_invalidated or str(getattr(error.orig, "pgcode", "")).startswith(_PASSING):
-                raise Unavailable(f"Postgres cannot do this now: {_first_line(error)}", server="postgres") from error
+                raise Unavailable(f"Postgres cannot do this now: {first_line(error)}", server="postgres") from error
             raise
 
     @contextmanager
@@ -69,5 +61,20 @@ class Database:
         self._engine.dispose()
 
 
-def _first_line(error: Exception) -> str:
+def connection_options(timeout: float) -> dict[str, Any]:
+    """How libpq connects, so that nothing waits for longer than `timeout` seconds."""
+    return {
+        "connect_timeout": max(2, int(timeout)),
+        # A statement waits for row locks at most; none of ours computes for seconds.
+        "options": f"-c statement_timeout={int(timeout * 1000)} -c timezone=UTC",
+        # A black-holed connection ends as an error, not as a hang.
+        "tcp_user_timeout": int(timeout * 1000),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+
+
+def first_line(error: Exception) -> str:
+    """What a driver's error says, without its hints and positions."""
     return str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]

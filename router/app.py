@@ -72,6 +72,9 @@ def create_app(settings: Settings) -> Starlette:
         broker.start()
         # The first search should not wait for the model.
         await run_in_threadpool(services.embedder.embed_query, "warm up")
+        cache = services.authenticator.cache
+        cache.while_listening(lambda: live.connected)
+        live.on_auth_change(cache.forget)
         async with live.running(), streams.running():
             log.info("api.started")
             yield

@@ -22,7 +22,7 @@ from functions.http.tasks import get_task
 from functions.http.uploads import create_upload
 from functions.http.users import change_user, create_user, list_users, read_user, remove_user
 from router.web.events import TaskEvents
-from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, edits, owns, reads
+from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, reads
 from router.web.streams import Streams
 from router.web.websocket import TaskSocket
 
