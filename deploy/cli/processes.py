@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import suppress
 from typing import Annotated
 
@@ -10,9 +9,6 @@ import typer
 
 from deploy.cli.configuration import settings
 from deploy.cli.output import JsonOption, emit, err
-
-_API_GRACE_SECONDS = 4
-_MOST_SOCKET_BYTES = 16 * 1024  # commands have 20, a token a few thousand
 
 
 def up(
@@ -27,32 +23,11 @@ def up(
 
 def api() -> None:
     """Run the HTTP side: uploads, status, search, the store's webhook."""
-    import uvicorn
-
     from router.app import create_app
+    from router.web.server import make_server
 
     config = settings()
-    serving = uvicorn.Config(
-        create_app(config),
-        host=config.api_host,
-        port=config.api_port,
-        log_config=None,
-        # At INFO it logs the addresses of WebSockets, which can hold tokens.
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_API_GRACE_SECONDS,
-        ws="websockets-sansio",
-        ws_max_size=_MOST_SOCKET_BYTES,
-        ws_ping_interval=config.stream_ping_seconds,
-        ws_ping_timeout=config.stream_ping_seconds,
-        ws_per_message_deflate=False,  # a zlib state each way for each socket is more than all the rest of it
-    )
-    listener = serving.bind_socket()
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # What was dropped for taking nothing still has bytes under way, and would otherwise be kept for its sake.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * config.stream_send_seconds))
-    server = uvicorn.Server(serving)
+    server, listener = make_server(create_app(config), config)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if not server.started:

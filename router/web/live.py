@@ -35,8 +35,8 @@ _ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A task at one moment. `id`: a digest of what clients see; `data`: that, as JSON; `message`: the same as a
-    WebSocket's event; `ended`: only a retry will change it."""
+    """A task at one moment. `data`: what clients see, as JSON; `message`: the same as a WebSocket's event; `ended`:
+    only a retry will change it. `id`: a digest, of all but the estimate, which moves with the clock."""
 
     id: str
     data: str
@@ -45,9 +45,9 @@ class State:
 
     @classmethod
     def of(cls, task: TaskView) -> State:
-        encoded = msgspec.json.encode(task)
-        data = encoded.decode()
-        digest = hashlib.blake2b(encoded, digest_size=9).hexdigest()
+        data = msgspec.json.encode(task).decode()
+        lasting = msgspec.json.encode(msgspec.structs.replace(task, estimated_completion_time=None))
+        digest = hashlib.blake2b(lasting, digest_size=9).hexdigest()
         return cls(digest, data, f'{{"event":"task_update","data":{data}}}', task.status in _ENDED)
 
 

@@ -29,9 +29,9 @@ import structlog
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from common import audit, tasks
+from common import audit, task_requests
 from common.access import Subject
-from common.errors import BrigadeError, Cancelled, Conflict, Forbidden, NotFound, Retryable, TooMany, Unauthenticated
+from common.errors import BrigadeError, Conflict, Forbidden, NotFound, Retryable, TooMany, Unauthenticated
 from common.security import authenticate
 from common.untrusted import UNREADABLE
 from router.web.credentials import credential_of_stream
@@ -164,9 +164,7 @@ class TaskSocket:
         caller = authenticate(self._services, stream.visitor.credential)
         _MAY_CANCEL.check(self._services.database, caller, {"task_id": stream.task_id})
         with self._services.database.transaction() as connection:
-            message = f"Cancelled by {caller.user_id}."
-            if not tasks.cancel(connection, [stream.task_id], code=Cancelled.code, message=message):
-                raise Conflict("The task has ended already.")
+            task_requests.cancel(connection, stream.task_id)
             audit.record(connection, caller, "task.cancel", stream.task_id)
 
     async def _send(self, socket: WebSocket, text: str) -> None:
