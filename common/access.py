@@ -30,9 +30,11 @@ class Subject(StrEnum):
     KNOWLEDGE_BASE = "knowledge_base_id"
 
 
-# The base of a subject. A document that is being deleted has none any more; its tasks keep theirs.
+# The base of a subject. A document that is being deleted has none any more, but for who deletes it; its tasks do.
 _BASE_OF = {
-    Subject.DOCUMENT: "SELECT knowledge_base_id AS id FROM documents WHERE id = :id AND deleted_at IS NULL",
+    Subject.DOCUMENT: """
+        SELECT knowledge_base_id AS id FROM documents WHERE id = :id AND (:leaving OR deleted_at IS NULL)
+    """,
     Subject.TASK: "SELECT knowledge_base_id AS id FROM tasks WHERE id = :id",
     Subject.KNOWLEDGE_BASE: "SELECT id FROM knowledge_bases WHERE id = :id AND deleted_at IS NULL",
 }
@@ -66,9 +68,16 @@ _FIND_BASE = text("""
 """)
 
 
-def demand(connection: Connection, caller: Principal, subject: Subject, subject_id: str, role: Role) -> None:
-    """Raise `NotFound` if there is no such thing, `Forbidden` unless the caller has this role in its base."""
-    found = connection.execute(_DEMAND[subject], {"id": subject_id, "user": caller.user_id}).scalar_one_or_none()
+def demand(
+    connection: Connection, caller: Principal, subject: Subject, subject_id: str, role: Role, *, leaving: bool = False
+) -> None:
+    """Raise `NotFound` if there is no such thing, `Forbidden` unless the caller has this role in its base.
+
+    `leaving`: a document that is being deleted, and has not gone yet, counts as there.
+    """
+    found = connection.execute(
+        _DEMAND[subject], {"id": subject_id, "user": caller.user_id, "leaving": leaving}
+    ).scalar_one_or_none()
     if found is None:
         raise NotFound(f"There is no {subject.name.lower().replace('_', ' ')} {subject_id!r}.")
     if found < role and not caller.sees_all:
@@ -76,19 +85,29 @@ def demand(connection: Connection, caller: Principal, subject: Subject, subject_
         raise Forbidden(f"To do this you must be {needed} in its knowledge base: ask its owner.", needed=needed)
 
 
-def visible_bases(connection: Connection, caller: Principal, *, role: Role = Role.READER) -> list[str]:
-    """The ids of the knowledge bases in which the caller has at least this role; for who sees all, of all."""
+def visible_bases(
+    connection: Connection, caller: Principal, *, role: Role = Role.READER, leaving: bool = False
+) -> list[str]:
+    """The ids of the knowledge bases in which the caller has at least this role; for who sees all, of all.
+
+    `leaving`: deleted ones too, whose tasks tell what was done.
+    """
     rows = connection.execute(
         text("""
             SELECT id FROM knowledge_bases AS base
-            WHERE deleted_at IS NULL AND (:all OR owner_id = :user OR EXISTS (
+            WHERE (:leaving OR deleted_at IS NULL) AND (:all OR owner_id = :user OR EXISTS (
                 SELECT 1 FROM knowledge_base_members AS member
                 WHERE member.knowledge_base_id = base.id AND member.user_id = :user AND member.role = ANY(:roles)))
             ORDER BY id
         """),
-        {"all": caller.sees_all, "user": caller.user_id, "roles": _names(role)},
+        {"leaving": leaving, "all": caller.sees_all, "user": caller.user_id, "roles": _names(role)},
     )
     return list(rows.scalars())
+
+
+def bases_of_tasks(connection: Connection, caller: Principal) -> list[str] | None:
+    """The ids of the knowledge bases whose tasks the caller may see; None: all."""
+    return None if caller.sees_all else visible_bases(connection, caller, leaving=True)
 
 
 def find_base(connection: Connection, caller: Principal, name: str | None, role: Role) -> str:

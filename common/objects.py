@@ -122,9 +122,9 @@ class ObjectStore:
             version_id=None if found.version_id in (None, "", "null") else found.version_id,
         )
 
-    def exists(self, key: str) -> bool:
+    def exists(self, key: str, *, bucket: str | None = None, version_id: str | None = None) -> bool:
         try:
-            self._stat(self.bucket, key, None)
+            self._stat(bucket or self.bucket, key, version_id)
         except Rejected:
             return False
         return True

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         [], description="Sites whose pages may call the API and the store, as JSON: https://app.example.org"
     )
     upload_url_seconds: int = Field(3600, gt=0, le=604_800, description="How long a presigned upload URL is good for")
+    download_url_seconds: int = Field(900, gt=0, le=604_800, description="How long a download URL is good for")
     upload_grace_seconds: float = Field(900, ge=0, description="How much longer than its URL an upload is waited for")
     upload_multipart_seconds: float = Field(
         604_800, gt=0, description="How long a multipart upload may take, from when its parts were last signed"

@@ -21,6 +21,14 @@ def holds_nul(body: bytes | bytearray | memoryview) -> bool:
     return _NUL.search(body) is not None
 
 
+def is_shallow(value: object, levels: int = 32) -> bool:
+    """Whether a value is nested no deeper: all that reads JSON, here and at the clients, gets through it."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(is_shallow(one, levels - 1) for one in inner)
+
+
 def storable(value: Any) -> Any:
     """Without what Postgres keeps in no text: NUL characters and halves of surrogate pairs. Documents hold both."""
     match value:

@@ -14,15 +14,23 @@ from starlette.types import ASGIApp
 from common.access import Subject
 from functions.http.audit import list_audit
 from functions.http.auth import change_password, log_in, log_out, who_am_i
-from functions.http.documents import get_document
+from functions.http.contents import download, read_chunks, read_text
+from functions.http.documents import (
+    change_document,
+    delete_document,
+    get_document,
+    list_documents,
+    reprocess_document,
+)
 from functions.http.keys import create_key, list_keys, revoke_key
 from functions.http.search import search
 from functions.http.streamed import DocumentUpload
-from functions.http.tasks import get_task
+from functions.http.task_stats import read_stats
+from functions.http.tasks import cancel_task, get_task, list_tasks, retry_task
 from functions.http.uploads import create_upload
 from functions.http.users import change_user, create_user, list_users, read_user, remove_user
 from router.web.events import TaskEvents
-from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, reads
+from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, deletes, edits, reads
 from router.web.streams import Streams
 from router.web.websocket import TaskSocket
 
@@ -65,10 +73,21 @@ ENDPOINTS = (
     # Uploads
     Endpoint("POST", "/uploads", create_upload, WRITES, 201),
     # Tasks
+    Endpoint("GET", "/tasks", list_tasks, READS),
+    Endpoint("GET", "/tasks/stats", read_stats, READS),  # before the one that would take it for an id
     Endpoint("GET", "/tasks/{task_id}", get_task, reads(TASK)),
     Endpoint("GET", "/tasks/{task_id}/status", get_task, reads(TASK)),
+    Endpoint("POST", "/tasks/{task_id}/cancel", cancel_task, edits(TASK), 202),
+    Endpoint("POST", "/tasks/{task_id}/retry", retry_task, edits(TASK), 202),
     # Documents
+    Endpoint("GET", "/documents", list_documents, READS),
     Endpoint("GET", "/documents/{document_id}", get_document, reads(DOCUMENT)),
+    Endpoint("PATCH", "/documents/{document_id}", change_document, edits(DOCUMENT)),
+    Endpoint("DELETE", "/documents/{document_id}", delete_document, deletes(DOCUMENT), 202),
+    Endpoint("GET", "/documents/{document_id}/download", download, reads(DOCUMENT)),
+    Endpoint("GET", "/documents/{document_id}/text", read_text, reads(DOCUMENT)),
+    Endpoint("GET", "/documents/{document_id}/chunks", read_chunks, reads(DOCUMENT)),
+    Endpoint("POST", "/documents/{document_id}/reprocess", reprocess_document, edits(DOCUMENT), 202),
     # Knowledge bases
     # Search
     Endpoint("POST", "/search", search, READS),

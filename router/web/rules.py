@@ -17,11 +17,13 @@ class Rule:
     """A credential with this `scope`, of somebody with this `role` in the base of the `subject` that the path names.
 
     No `scope`: anybody, without any credential. No `subject`: the handler shows, or takes, only what is the caller's.
+    `leaving`: also of a document that is being deleted.
     """
 
     scope: Scope | None
     subject: Subject | None = None
     role: Role = Role.READER
+    leaving: bool = False
 
     def check(self, database: Database, caller: Principal, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` or `NotFound` unless the caller may."""
@@ -33,7 +35,7 @@ class Rule:
             raise Forbidden("Only an admin may do this.", needed=Scope.ADMIN)
         if self.subject is not None:
             with database.transaction() as connection:
-                access.demand(connection, caller, self.subject, path[self.subject], self.role)
+                access.demand(connection, caller, self.subject, path[self.subject], self.role, leaving=self.leaving)
 
 
 PUBLIC = Rule(None)
@@ -48,6 +50,11 @@ def reads(subject: Subject) -> Rule:
 
 def edits(subject: Subject) -> Rule:
     return Rule(Scope.WRITE, subject, Role.EDITOR)
+
+
+def deletes(subject: Subject) -> Rule:
+    """Until all of it is gone, so that a deletion that failed can be asked for again."""
+    return Rule(Scope.WRITE, subject, Role.EDITOR, leaving=True)
 
 
 def owns(subject: Subject) -> Rule:

@@ -102,7 +102,7 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
     monkeypatch.setattr(api, "Services", lambda _: made)
     monkeypatch.setattr("router.web.serve.authenticate", lambda *_: Principal("admin", is_admin=True))
     monkeypatch.setattr("common.access.visible_bases", lambda *_: ["default"])
-    monkeypatch.setattr("common.access.demand", lambda *_: None)
+    monkeypatch.setattr("common.access.demand", lambda *_, **__: None)
     monkeypatch.setattr("common.documents.showing", lambda *_: {})
     return made
 

@@ -112,7 +112,7 @@ def test_ingress_believes_the_bucket_more_than_the_removal(
     seen: list[tuple[str, ObjectEvent]] = []
 
     def note(name: str) -> Callable[..., list[StepRef]]:
-        def begin(_connection: object, event: ObjectEvent, _pipeline: object) -> list[StepRef]:
+        def begin(_connection: object, event: ObjectEvent, *_pipelines: object) -> list[StepRef]:
             seen.append((name, event))
             return []
 
