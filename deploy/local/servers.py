@@ -105,7 +105,11 @@ class LocalServers:
         """Choose ports and secrets, and say where everything will be."""
         reuse, here, guardian = self._reuse, self.directory, self.guardian
         token = reuse.get("BRIGADE_EVENTS_TOKEN") or state.secret("events_token")
-        self.environment = {"BRIGADE_EVENTS_TOKEN": token, "BRIGADE_BUCKET": reuse.get("BRIGADE_BUCKET", "brigade")}
+        self.environment = {
+            "BRIGADE_EVENTS_TOKEN": token,
+            "BRIGADE_JWT_SECRET": reuse.get("BRIGADE_JWT_SECRET") or state.secret("jwt"),
+            "BRIGADE_BUCKET": reuse.get("BRIGADE_BUCKET", "brigade"),
+        }
         if not self._reused("BRIGADE_DATABASE_URL"):
             port = state.port("postgres", "BRIGADE_POSTGRES_PORT")
             self.postgres = Postgres(here / "postgres", port, guardian, password=state.secret("postgres"))

@@ -167,7 +167,7 @@ def test_the_env_file_is_for_its_owner_and_never_replaced(
     env.main()
     made = (tmp_path / ".env").read_text()
     secrets = [value for name, value in assignments(made).items() if SECRET.search(name)]
-    assert len(set(secrets)) == len(secrets) == 7
+    assert len(set(secrets)) == len(secrets) == 8
     assert all(re.fullmatch(r"[0-9a-f]{32}", secret) for secret in secrets)
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     with pytest.raises(SystemExit, match="there already"):
