@@ -15,10 +15,12 @@ from common.errors import Unavailable
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from functions.schedule.expire import expire
 from functions.schedule.flush import flush
 from functions.schedule.tidy import tidy
 from router.broker import PikaBroker
 from router.outbox import Outbox
+from router.table import PIPELINES
 
 log = structlog.get_logger()
 
@@ -43,6 +45,7 @@ class Scheduler:
         self._jobs = [
             Job("relay", settings.outbox_seconds, relay),
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
+            Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
         ]
 

@@ -137,7 +137,7 @@ class DocumentUpload:
             self._object.complete()
         except BrigadeError:
             with self._call.services.database.transaction() as connection:
-                left = open_uploads.find(connection, announced.document_id, lock=True)
+                left = open_uploads.hold(connection, announced.document_id)
                 if left is not None and not left.arrived:
                     open_uploads.abort(connection, left)
             raise

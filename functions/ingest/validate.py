@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import PurePosixPath
 
 import puremagic
 
+from common import uploads
 from common.context import Context
 from common.errors import Rejected
 from common.objects import ObjectStore
@@ -41,22 +43,45 @@ _ODD_SHARE, _ODD_ALLOWED = 0.01, 3
 
 
 def validate(ctx: Context) -> Source:
-    """The object pinned, with its type. Reads at most its first and last 64 KiB.
+    """The object pinned, with its type. Reads it once, for its SHA-256, and its last 64 KiB again if it is a zip.
 
-    Raises `Rejected` with OBJECT_GONE, EMPTY_FILE, FILE_TOO_LARGE, UNSUPPORTED_TYPE, BINARY_TEXT or
-    PASSWORD_PROTECTED.
+    Raises `Rejected` with OBJECT_GONE, EMPTY_FILE, FILE_TOO_LARGE, CHECKSUM_MISMATCH, UNSUPPORTED_TYPE, BINARY_TEXT
+    or PASSWORD_PROTECTED.
     """
     objects, name = ctx.services.objects, ctx.target.name
     pin = objects.pin(ctx.target, ctx.services.settings.max_document_bytes)
     if pin.size == 0:
         raise Rejected(f"{name} is empty: it has no bytes at all.", code="EMPTY_FILE")
-    kind = _judge(objects, pin, name)
+    head = objects.read_range(pin, 0, _HEAD_BYTES)
+    _verify(ctx, pin, head)
+    kind = _judge(objects, pin, name, head)
     ctx.note(media_type=kind.media_type, bytes=pin.size)
     return Source(pin=pin, name=name, media_type=kind.media_type)
 
 
-def _judge(objects: ObjectStore, pin: Pin, name: str) -> Format:
-    head = objects.read_range(pin, 0, _HEAD_BYTES)
+def _verify(ctx: Context, pin: Pin, head: bytes) -> None:
+    digest = hashlib.sha256(head)
+    if pin.size > len(head):
+        read = len(head)
+        for piece in ctx.services.objects.stream(pin, read):
+            digest.update(piece)
+            read += len(piece)
+            ctx.progress(read / pin.size)
+            ctx.check_cancelled()
+    found = digest.hexdigest()
+    with ctx.services.database.transaction() as connection:
+        announced = uploads.verify(
+            connection, document_id=ctx.target.document_id, version=ctx.target.version, sha256=found
+        )
+    if announced is not None:
+        raise Rejected(
+            f"{ctx.target.name} did not arrive as it was announced: its SHA-256 is {found}, and should be {announced}. "
+            "Upload it again.",
+            code="CHECKSUM_MISMATCH",
+        )
+
+
+def _judge(objects: ObjectStore, pin: Pin, name: str, head: bytes) -> Format:
     promised = next((kind for kind in _PROMISED if _suffix(name) in kind.suffixes), None)
     if head.startswith(b"%PDF-") or (promised is PDF and b"%PDF-" in head[:_PDF_HEADER_WITHIN]):
         return PDF

@@ -23,11 +23,12 @@ from functions.http.documents import (
     reprocess_document,
 )
 from functions.http.keys import create_key, list_keys, revoke_key
+from functions.http.parts import abort_upload, complete_upload, list_parts, sign_parts
 from functions.http.search import search
 from functions.http.streamed import DocumentUpload
 from functions.http.task_stats import read_stats
 from functions.http.tasks import cancel_task, get_task, list_tasks, retry_task
-from functions.http.uploads import create_upload
+from functions.http.uploads import create_upload, create_uploads
 from functions.http.users import change_user, create_user, list_users, read_user, remove_user
 from router.web.events import TaskEvents
 from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, deletes, edits, reads
@@ -72,6 +73,11 @@ class StreamEndpoint:
 ENDPOINTS = (
     # Uploads
     Endpoint("POST", "/uploads", create_upload, WRITES, 201),
+    Endpoint("POST", "/uploads/batch", create_uploads, WRITES, 201),
+    Endpoint("GET", "/uploads/{document_id}/parts", list_parts, edits(DOCUMENT)),
+    Endpoint("POST", "/uploads/{document_id}/parts", sign_parts, edits(DOCUMENT)),
+    Endpoint("POST", "/uploads/{document_id}/complete", complete_upload, edits(DOCUMENT)),
+    Endpoint("DELETE", "/uploads/{document_id}", abort_upload, edits(DOCUMENT)),
     # Tasks
     Endpoint("GET", "/tasks", list_tasks, READS),
     Endpoint("GET", "/tasks/stats", read_stats, READS),  # before the one that would take it for an id

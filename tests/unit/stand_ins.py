@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +15,6 @@ from common.objects import demand_size
 from common.records import Pin
 from common.services import Services
 from common.settings import Settings
-
 
 _PIECE_BYTES = 1000
 
@@ -37,6 +37,10 @@ class MemoryObjects:
 
     def read_range(self, pin: Pin, start: int, length: int) -> bytes:
         return self._bytes()[start : start + length]
+
+    def stream(self, pin: Pin, start: int) -> Iterator[bytes]:
+        content = self._bytes()
+        yield from (content[at : at + _PIECE_BYTES] for at in range(start, len(content), _PIECE_BYTES))
 
     def download(self, pin: Pin, path: Path, check: Callable[[], None]) -> None:
         path.write_bytes(self._bytes())

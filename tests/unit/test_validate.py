@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
 
-from common.errors import Rejected
+from common.errors import Cancelled, Rejected
 from common.records import Source
 from common.settings import Settings
 from functions.extractors import DOCX, HTML, MARKDOWN, PDF, TEXT, Format
 from functions.ingest.validate import validate
 from tests.unit import documents
-from tests.unit.stand_ins import MemoryObjects, context
+from tests.unit.stand_ins import MemoryObjects, NoDatabase, context
 
 
 def _validate(name: str, content: bytes | None, **settings: Any) -> Source:
-    return validate(context(name, objects=MemoryObjects(content), settings=Settings(**settings)))
+    return validate(context(name, objects=MemoryObjects(content), database=NoDatabase(), settings=Settings(**settings)))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,33 @@ def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
 
 
 def test_the_details_tell_type_and_size() -> None:
-    ctx = context("a.txt", objects=MemoryObjects(b"Hello"))
+    ctx = context("a.txt", objects=MemoryObjects(b"Hello"), database=NoDatabase())
     validate(ctx)
     assert ctx.details == {"media_type": "text/plain", "bytes": 5}
+
+
+@pytest.mark.parametrize("size", [5, 64 * 1024, 64 * 1024 + 1, 300_000])
+def test_every_byte_counts_for_the_checksum_and_none_twice(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    content = (b"Line by line\n" * size)[:size]
+    written: list[str] = []
+    monkeypatch.setattr("common.uploads.verify", lambda _, *, sha256, **__: written.append(sha256))
+    _validate("a.txt", content)
+    assert written == [hashlib.sha256(content).hexdigest()]
+
+
+def test_other_bytes_than_were_announced_are_refused_naming_both_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.uploads.verify", lambda *_, **__: "a" * 64)
+    with pytest.raises(Rejected, match=f"{hashlib.sha256(b'Hello').hexdigest()}, and should be {'a' * 64}") as caught:
+        _validate("a.txt", b"Hello")
+    assert caught.value.code == "CHECKSUM_MISMATCH"
+
+
+def test_who_cancels_while_a_large_file_is_read_is_heard() -> None:
+    ctx = context("a.txt", objects=MemoryObjects(b"x" * 200_000), database=NoDatabase())
+
+    def check() -> None:
+        raise Cancelled
+
+    ctx.on_check = check
+    with pytest.raises(Cancelled):
+        validate(ctx)
