@@ -75,3 +75,22 @@ def test_a_worker_that_goes_away_stops_its_runs(asked: list[list[str]]) -> None:
         ours.stop_all()
         with pytest.raises(ShuttingDown):
             run.check()
+
+
+def test_between_renewals_each_second_a_run_is_told_that_its_task_was_cancelled(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("router.leases.time.monotonic", lambda: now)
+    monkeypatch.setattr(steps, "held", lambda _, claims: {one.owner for one in claims} - {"cancelled"})
+    ours = Leases(cast(Database, SimpleNamespace(transaction=nullcontext)), lease_seconds=60)
+    with ours.hold(claim("kept"), 60) as kept, ours.hold(claim("cancelled"), 60) as cancelled:
+        now += 0.9
+        ours.beat()
+        cancelled.check()
+        now += 0.2
+        ours.beat()
+        with pytest.raises(LeaseLost):
+            cancelled.check()
+        kept.check()
+    assert asked == []
