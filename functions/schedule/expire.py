@@ -15,7 +15,7 @@ from common.services import Services
 
 log = structlog.get_logger()
 
-_AT_ONCE = 500
+_AT_ONCE = 100
 _INCOMING = "incoming/"
 
 
