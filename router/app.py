@@ -22,7 +22,7 @@ from router.web.forms import serve_form
 from router.web.headers import around
 from router.web.live import Live
 from router.web.oidc import oidc_routes
-from router.web.replies import http_error, unexpected
+from router.web.replies import http_error
 from router.web.routes import Served, by_path
 from router.web.serve import serve
 from router.web.streams import Streams
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> Starlette:
     ]
     calls = [Served(e.method, e.path, serve(e, services)) for e in ENDPOINTS]
     calls += [Served(form.method, form.path, serve_form(form, services)) for form in FORMS]
-    open_ones = _streams(streams)
+    open_ones = stream_routes(streams)
     # What is not there is said to be so: a redirect would only move the fault, and a token in the query with it.
     calls_app = Router([*by_path(calls), *open_ones], redirect_slashes=False)
     routes += [Mount(prefix, app=calls_app) for prefix in PREFIXES]
@@ -62,9 +62,6 @@ def create_app(settings: Settings) -> Starlette:
         broker.start()
         # The first search should not wait for the model.
         await run_in_threadpool(services.embedder.embed_query, "warm up")
-        cache = services.authenticator.cache
-        cache.while_listening(lambda: live.connected)
-        live.on_auth_change(cache.forget)
         async with live.running(), streams.running():
             log.info("api.started")
             yield
@@ -75,14 +72,13 @@ def create_app(settings: Settings) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=around(settings),
-        # BaseException and not Exception, which Starlette would answer outside of all middleware, and raise again.
-        exception_handlers={HTTPException: http_error, BaseException: unexpected},  # type: ignore[dict-item]
+        exception_handlers={HTTPException: http_error},  # type: ignore[dict-item]
     )
     app.router.redirect_slashes = False
     return app
 
 
-def _streams(streams: Streams) -> list[Route | WebSocketRoute]:
+def stream_routes(streams: Streams) -> list[Route | WebSocketRoute]:
     made: list[Route | WebSocketRoute] = []
     for one in STREAMS:
         handler = one.handler(streams, one.rule)

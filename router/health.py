@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Literal
 
+import msgspec
 import structlog
 
 from common.errors import Unavailable
@@ -18,6 +19,13 @@ log = structlog.get_logger()
 _OK = "ok"
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """`checks`: "ok", or what is the matter, by the name of each server."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str]
+
+
 class Health:
     def __init__(self, services: Services, broker: PikaBroker) -> None:
         self._checks: dict[str, Callable[[], None]] = {
@@ -27,13 +35,13 @@ class Health:
             "milvus": lambda: services.index.ping(),
         }
 
-    def ready(self) -> Reply[dict[str, Any]]:
+    def ready(self) -> Reply[Readiness]:
         # At once, so that the answer takes as long as the slowest, not as all together.
         with ThreadPoolExecutor(len(self._checks)) as pool:
             checks = {name: pool.submit(check) for name, check in self._checks.items()}
         results = {name: _told(name, check.exception()) for name, check in checks.items()}
         ready = all(result == _OK for result in results.values())
-        return Reply({"status": "ready" if ready else "not ready", "checks": results}, 200 if ready else 503)
+        return Reply(Readiness("ready" if ready else "not ready", results), 200 if ready else 503)
 
 
 def _connected(broker: PikaBroker) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import msgspec
 import structlog
 
 from common.errors import Unauthenticated
@@ -18,12 +17,19 @@ from router.stores import s3
 log = structlog.get_logger()
 
 
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`reason`: why it was kept aside, if it was."""
+
+    accepted: bool
+    reason: str | None = None
+
+
 class Webhook:
     def __init__(self, settings: Settings, broker: Broker) -> None:
         self._token = settings.events_token.get_secret_value()
         self._broker = broker
 
-    def receive(self, authorization: str, body: bytes) -> Reply[dict[str, Any]]:
+    def receive(self, authorization: str, body: bytes) -> Reply[Receipt]:
         """Hand the notification to the router.
 
         One that can never be understood is answered 200 too, and kept with its reason: a store repeats a refused one
@@ -37,7 +43,7 @@ class Webhook:
             log.warning("notification.invalid", reason=error.message)
             NOTIFICATIONS.labels("webhook", "invalid").inc()
             self._broker.publish([letters.dead(body, queue=topology.NOTIFICATIONS, error=error)])
-            return Reply({"accepted": False, "reason": error.message})
+            return Reply(Receipt(accepted=False, reason=error.message))
         self._broker.publish([Publication(topology.NOTIFICATIONS, "webhook", body)])
         NOTIFICATIONS.labels("webhook", "accepted").inc()
-        return Reply({"accepted": True})
+        return Reply(Receipt(accepted=True))

@@ -30,7 +30,12 @@ def contract_of(handler: Callable[..., Any]) -> Contract:
     first, *others = inspect.signature(handler).parameters
     if hints.get(first) is not Call or not set(others) <= set(_TAKES) or "return" not in hints:
         raise TypeError(f"{handler.__qualname__} must be (call: Call, [body: …, query: …]) -> …, each annotated.")
-    answer = hints["return"]
+    return Contract(hints.get("body"), hints.get("query"), answer_of(handler))
+
+
+def answer_of(handler: Callable[..., Any]) -> Any:
+    """The shape of what it answers, within a `Reply` or not; None: nothing."""
+    answer = typing.get_type_hints(handler, include_extras=True)["return"]
     if typing.get_origin(answer) is Reply:
         (answer,) = typing.get_args(answer)
-    return Contract(hints.get("body"), hints.get("query"), answer)
+    return None if answer is type(None) else answer

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+
+from router.web.routes import Served
 
 # They change with the package only.
 _CACHED = {"Cache-Control": "public, max-age=86400"}
@@ -57,23 +58,23 @@ _FILES = {
 }
 
 
-def docs() -> list[Route]:
+def docs() -> list[Served]:
     """The page, what starts it, and the files that it needs."""
 
-    def page(_request: Request) -> Response:
+    async def page(_request: Request) -> Response:
         return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
-    def start(_request: Request) -> Response:
+    async def start(_request: Request) -> Response:
         return Response(_START, media_type="text/javascript", headers=_CACHED)
 
     # Looked up and not imported: the package's own code draws in a template engine and several web frameworks.
     directory = Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))
+    files = [_file(directory / name, media_type) for name, media_type in _FILES.items()]
+    return [Served("GET", "/docs", page), Served("GET", "/docs/start.js", start), *files]
 
-    def file(path: Path, media_type: str) -> Route:
-        async def send(_request: Request) -> Response:
-            return FileResponse(path, media_type=media_type, headers=_CACHED)
 
-        return Route(f"/docs/{path.name}", send, name=path.name)
+def _file(path: Path, media_type: str) -> Served:
+    async def send(_request: Request) -> Response:
+        return FileResponse(path, media_type=media_type, headers=_CACHED)
 
-    files = [file(directory / name, media_type) for name, media_type in _FILES.items()]
-    return [Route("/docs", page), Route("/docs/start.js", start), *files]
+    return Served("GET", f"/docs/{path.name}", send)

@@ -12,12 +12,13 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import Forbidden
 from common.settings import Settings
-from router.web.replies import error_reply, response
+from router.web.replies import error_reply, response, unexpected
 
 # Given by a client it ends up in logs, so it is a word and no more.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -50,6 +51,8 @@ def around(settings: Settings) -> list[Middleware]:
                 allow_credentials=False,  # no cookie is ever read as a credential
             )
         )
+    # Starlette's own for these answers outside of all middleware, and raises them again, to be logged twice.
+    layers.append(Middleware(ExceptionMiddleware, handlers={Exception: unexpected}))
     return layers
 
 

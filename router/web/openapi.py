@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from router.web.examples import EXAMPLES
-from router.web.operations import Operation
+from router.web.operations import JSON, Operation
 from router.web.replies import ErrorView
 
 _SCHEMAS = "#/components/schemas/{name}"
@@ -94,8 +94,8 @@ class _Schemas:
     """The JSON Schemas of all types that the operations name, and of those within them."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        queries = [operation.query for operation in operations if operation.query]
-        shapes = [ErrorView, *queries]
+        inlined = [shape for one in operations for shape in (one.query, one.file and one.body) if shape]
+        shapes = [ErrorView, *inlined]
         for operation in operations:
             shapes += [operation.body, operation.answer, *(shape for _, shape in operation.other.values())]
         shapes = [shape for shape in shapes if shape is not None]
@@ -103,16 +103,16 @@ class _Schemas:
         self._of: dict[str, Any] = {repr(shape): schema for shape, schema in zip(shapes, made, strict=True)}
         _as_ecma(self._of)
         _as_ecma(self.components)
-        # A query is no value of its own: its fields become parameters.
-        self._fields: dict[str, Any] = {repr(query): self.components[_name(self.of(query))] for query in queries}
-        for query in self._fields.values():
-            self.components.pop(query["title"], None)
+        # Queries and forms are no values of their own: their fields become parameters, or parts beside the file.
+        self._fields: dict[str, Any] = {repr(shape): self.components[_name(self.of(shape))] for shape in inlined}
+        for schema in self._fields.values():
+            self.components.pop(schema["title"], None)
 
     def of(self, shape: Any) -> Any:
         return self._of[repr(shape)]
 
-    def fields_of(self, query: Any) -> Any:
-        return self._fields[repr(query)]
+    def fields_of(self, shape: Any) -> Any:
+        return self._fields[repr(shape)]
 
 
 def _name(schema: dict[str, Any]) -> str:
@@ -143,11 +143,17 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         "security": [{scheme: []} for scheme in operation.scheme],
     }
     if operation.body is not None:
-        made["requestBody"] = {
-            "required": True,
-            "content": {operation.body_type: _content(schemas.of(operation.body), operation.name, "body")},
-        }
+        made["requestBody"] = {"required": True, "content": _body(operation, schemas)}
     return made
+
+
+def _body(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    if not operation.file:
+        return {JSON: _content(schemas.of(operation.body), operation.name, "body")}
+    form = schemas.fields_of(operation.body)
+    part = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+    properties = {operation.file: part, **form["properties"]}
+    return {"multipart/form-data": {"schema": {**form, "properties": properties, "required": [operation.file]}}}
 
 
 def _parameters(operation: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
@@ -202,6 +208,6 @@ def _refusal_name(status: int) -> str:
 def _refusal(status: int, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {
         "description": _REFUSALS[status],
-        "content": {"application/json": {"schema": schemas.of(ErrorView)}},
+        "content": {JSON: {"schema": schemas.of(ErrorView)}},
     }
     return made | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -6,10 +6,13 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from router.web.contract import contract_of
-from router.web.endpoints import Endpoint
+import msgspec
+
+from router.web.contract import answer_of, contract_of
+from router.web.endpoints import Endpoint, Form, StreamEndpoint
+from router.web.form_reader import FILE
 
 JSON = "application/json"
 
@@ -22,6 +25,7 @@ _TAGS = {
     "search": "Search",
 }
 _PEOPLE = "People"
+_CREDENTIALS = ("token", "key")
 
 # How any call can end that is let in by a credential; how one can that asks for a body, a query or an id.
 _ADMITTED = (401, 403, 429, 503)
@@ -35,7 +39,8 @@ _OF_CHANGES = (409, 422)
 class Operation:
     """`body`, `query` and `answer` are types; None: there is none. `refusals`: the error statuses it can answer.
 
-    `scheme` names the security scheme of its credential. `other`: answers besides the usual one, by status.
+    `scheme` names the security scheme of its credential. `other`: answers besides the usual one, by status. `file`: the
+    part of a form that is one; the others are the fields of `body`.
     """
 
     method: str
@@ -47,7 +52,7 @@ class Operation:
     scheme: tuple[str, ...] = ()
     query: Any = None
     body: Any = None
-    body_type: str = JSON
+    file: str = ""
     status: int = 200
     answer: Any = None
     answer_type: str = JSON
@@ -84,13 +89,64 @@ def _operation(endpoint: Endpoint, prefix: str, name: str) -> Operation:
         tag=_TAGS.get(endpoint.path.split("/")[1], _PEOPLE),
         summary=summary,
         description=description,
-        scheme=("token", "key") if endpoint.rule.scope else (),
+        scheme=_CREDENTIALS if endpoint.rule.scope else (),
         query=contract.query,
         body=contract.body,
         status=endpoint.status,
-        answer=None if endpoint.status == 204 else contract.answer,
+        answer=contract.answer,
         refusals=_refusals(endpoint),
     )
+
+
+def of_forms(forms: Iterable[Form], prefix: str) -> list[Operation]:
+    return [
+        Operation(
+            form.method,
+            prefix + form.path,
+            "upload_document",
+            _TAGS["uploads"],
+            "Send a document in a form: for clients that cannot PUT it to the store",
+            inspect.getdoc(form.handler.form) or "",
+            scheme=_CREDENTIALS,
+            body=form.handler.form,
+            file=FILE,
+            status=form.status,
+            answer=answer,
+            other={200: (JSON, answer)},
+            refusals=tuple(sorted({*_ADMITTED, *_OF_BODIES, *_OF_CHANGES})),
+        )
+        for form in forms
+        for answer in [answer_of(form.handler.finish)]
+    ]
+
+
+class _StreamQuery(msgspec.Struct):
+    """Browsers set no headers on event streams."""
+
+    token: Annotated[str, msgspec.Meta(description="The credential, if no header holds it.")] | None = None
+
+
+def of_streams(streams: Iterable[StreamEndpoint], prefix: str) -> list[Operation]:
+    """Those that are HTTP: OpenAPI has no words for WebSockets."""
+    return [
+        Operation(
+            "GET",
+            prefix + stream.path,
+            "task_events",
+            _TAGS["tasks"],
+            "A task's state at once and at every change, as server-sent events",
+            "Events are `task_update`, their data the task. `Last-Event-ID` spares the state that is known already; "
+            "204: there will be no other.",
+            scheme=_CREDENTIALS,
+            query=_StreamQuery,
+            answer=str,
+            answer_type="text/event-stream",
+            other={204: ("", None)},
+            refusals=tuple(sorted({*_ADMITTED, *_OF_PATHS})),
+        )
+        for stream in streams
+        if stream.method == "GET"
+    ]
 
 
 def told(documented: Any) -> tuple[str, str]:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from common.errors import BrigadeError, ConfigurationError, RequestError, Retryable, TooMany, Unauthenticated
 from common.http import Reply
@@ -18,6 +19,8 @@ from common.telemetry import REQUESTS
 log = structlog.get_logger()
 
 _RETRY_AFTER_SECONDS = "5"
+_SOCKET_FAULT = 1011  # RFC 6455, section 7.4.1
+_TOLD_CHARACTERS = 200  # of a path
 # A client can make up any method, and each would be a metric of its own.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -58,17 +61,21 @@ async def http_error(request: Request, error: HTTPException) -> Response:
     """What Starlette itself refuses: no such path, no such method."""
     codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     known = BrigadeError(
-        f"{request.method} {request.scope['path']}: {error.detail}.", code=codes.get(error.status_code, "BAD_REQUEST")
+        f"{request.method} {request.scope['path'][:_TOLD_CHARACTERS]}: {error.detail}.",
+        code=codes.get(error.status_code, "BAD_REQUEST"),
     )
     headers = dict(error.headers or {})
     return response(Reply(error_reply(known).body, error.status_code, headers), request.method, "none")
 
 
-async def unexpected(request: Request, error: Exception) -> Response:
+async def unexpected(connection: HTTPConnection, error: Exception) -> Response | None:
     """A fault of ours: logged whole, told without a trace."""
-    log.error("request.failed", path=request.scope["path"], exc_info=error)
+    log.error("request.failed", exc_info=error)
+    if isinstance(connection, WebSocket):
+        await connection.close(_SOCKET_FAULT)
+        return None
     told = BrigadeError("This request met a fault in the server; it is logged.")
-    return response(error_reply(told), request.method, "none")
+    return response(error_reply(told), connection.scope["method"], "none")
 
 
 def response(reply: Reply[Any], method: str, route: str, status: int = 200) -> Response:

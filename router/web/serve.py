@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from common.errors import BrigadeError, RequestTimedOut, TooLarge, UnsupportedMedia
+from common.errors import BrigadeError, RequestError, RequestTimedOut, TooLarge, UnsupportedMedia
 from common.http import Call, Reply, decode_body, decode_query
 from common.services import Services
 from router.table import PIPELINES
@@ -72,4 +72,6 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise RequestTimedOut(f"The request's body did not come within {seconds:g} s.") from None
+    except ClientDisconnect:
+        raise RequestError("The client went away.", code="CLIENT_GONE") from None
     return b"".join(parts)

@@ -19,11 +19,13 @@ from pymilvus import MilvusException
 from common.errors import BrigadeError, ConfigurationError, RequestError, Unavailable
 from common.http import Call, decode_body
 from common.index.server import Server
+from common.limits import Limits
 from common.principal import Principal
 from common.services import Services
 from common.settings import Settings
 from functions.http.search import SearchRequest
-from functions.http.uploads import UploadRequest, create_upload
+from functions.http.upload_requests import UploadRequest
+from functions.http.uploads import create_upload
 from router import app as api
 from router.broker import PikaBroker
 from router.health import Health
@@ -81,6 +83,8 @@ class Behind:
     def __init__(self) -> None:
         self.settings = Settings()
         self.database = self
+        self.limits = Limits(self.settings)
+        self.authenticator = SimpleNamespace(principal=lambda _: Principal("admin", is_admin=True))
         self.index = SimpleNamespace(search=self.search)
         self.embedder = SimpleNamespace(embed_query=lambda _: None)
         self.down: Exception | None = None
@@ -100,7 +104,6 @@ class Behind:
 def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
     made = Behind()
     monkeypatch.setattr(api, "Services", lambda _: made)
-    monkeypatch.setattr("router.web.serve.authenticate", lambda *_: Principal("admin", is_admin=True))
     monkeypatch.setattr("common.access.visible_bases", lambda *_: ["default"])
     monkeypatch.setattr("common.access.demand", lambda *_, **__: None)
     monkeypatch.setattr("common.documents.showing", lambda *_: {})
@@ -207,9 +210,12 @@ def test_readiness_names_what_is_wrong_and_tells_nobody_why() -> None:
     broker = SimpleNamespace(wait_connected=lambda _: False)
     reply = Health(cast("Services", services), cast("PikaBroker", broker)).ready()
     assert reply.status == 503
-    assert reply.body == {
-        "status": "not ready",
-        "checks": {"postgres": "does not answer", "rabbitmq": "does not answer", "store": "ok", "milvus": "refuses"},
+    assert reply.body.status == "not ready"
+    assert reply.body.checks == {
+        "postgres": "does not answer",
+        "rabbitmq": "does not answer",
+        "store": "ok",
+        "milvus": "refuses",
     }
 
 
