@@ -18,7 +18,7 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The document version that a run works for."""
+    """The document version that a run works for. `chunk_size`, `chunk_overlap`: its base's; None: the settings'."""
 
     task_id: str
     document_id: str
@@ -29,6 +29,8 @@ class Target:
     key: str
     etag: str
     version_id: str | None = None
+    chunk_size: int | None = None
+    chunk_overlap: int | None = None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ come twice, late, out of order or at once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
@@ -124,8 +124,10 @@ def _supersede(connection: Connection, latest: Row[Any]) -> None:
     )
 
 
-def showing(connection: Connection, document_ids: Sequence[str]) -> dict[tuple[str, int], str]:
-    """The names of these documents by (id, version), each with the one version that search shows.
+def showing(
+    connection: Connection, document_ids: Collection[str], knowledge_base_ids: Collection[str]
+) -> dict[tuple[str, int], str]:
+    """The names of those documents that are in these bases, by (id, version), with the one version that search shows.
 
     That is the newest whose task is COMPLETED, so what a failed, cancelled or older run left in the index never shows.
     """
@@ -135,10 +137,11 @@ def showing(connection: Connection, document_ids: Sequence[str]) -> dict[tuple[s
             FROM documents AS document
                 JOIN document_versions AS version ON version.document_id = document.id
                 JOIN tasks AS task ON task.id = version.task_id AND task.status = 'COMPLETED'
-            WHERE document.id = ANY(:ids) AND document.deleted_at IS NULL
+            WHERE document.id = ANY(:ids) AND document.knowledge_base_id = ANY(:bases)
+                AND document.deleted_at IS NULL
             ORDER BY document.id, version.version DESC
         """),
-        {"ids": list(document_ids)},
+        {"ids": sorted(document_ids), "bases": list(knowledge_base_ids)},
     )
     return {(row.id, row.version): row.name for row in rows}
 

@@ -63,6 +63,7 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
                 LEFT JOIN documents AS document ON document.id = task.document_id
                 LEFT JOIN document_versions AS version
                     ON (version.document_id, version.version) = (task.document_id, task.version)
+                LEFT JOIN knowledge_bases AS base ON base.id = document.knowledge_base_id
             WHERE (step.task_id, step.step_order, step.batch) = (:task, :step, :batch) AND step.step_name = :name
                 AND task.id = step.task_id AND task.status = 'RUNNING' AND step.ready_at IS NOT NULL
                 AND (step.status = 'PENDING' AND coalesce(step.not_before <= now(), true)
@@ -71,7 +72,8 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
                 (SELECT step_name FROM task_details AS next
                  WHERE (next.task_id, next.step_order, next.batch) = (:task, :step + 1, 0)) AS following,
                 task.document_id, task.version, document.knowledge_base_id, document.name,
-                document.bucket_name, document.object_key, version.etag, version.store_version_id
+                document.bucket_name, document.object_key, version.etag, version.store_version_id,
+                base.chunk_size, base.chunk_overlap
         """),
         key(ref) | {"owner": owner, "lease": lease_seconds},
     ).one_or_none()
@@ -87,6 +89,8 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
         key=row.object_key or "",
         etag=row.etag or "",
         version_id=row.store_version_id,
+        chunk_size=row.chunk_size,
+        chunk_overlap=row.chunk_overlap,
     )
     return Claim(ref, owner, row.attempt, target, _inputs(connection, ref, row), row.following)
 

@@ -15,6 +15,7 @@ from common.errors import Unavailable
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
 from functions.schedule.tidy import tidy
@@ -46,6 +47,7 @@ class Scheduler:
             Job("relay", settings.outbox_seconds, relay),
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
+            Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
             Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
         ]
 

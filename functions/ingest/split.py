@@ -34,15 +34,19 @@ class _Sentence:
 
 
 def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
-    """The document's text as chunks of at most `chunk_tokens` of the model's tokens, as short as the index takes.
+    """The document's text as chunks of at most `chunk_tokens` of the model's tokens, as short as the index takes; or of
+    what its knowledge base says instead.
 
     `text[chunk.start:chunk.end] == chunk.text` in the document's text (common/records.py); every character but white
     space is in a chunk; a chunk repeats its page's last sentences before it where they fit in `chunk_overlap_tokens`.
     Notes `chunks`.
     """
     settings, tokens = ctx.services.settings, ctx.services.tokens
-    limit = min(settings.chunk_tokens, tokens.max_tokens)
-    packer = _Packer(tokens, limit, settings.chunk_overlap_tokens)
+    size, overlap = settings.chunk_tokens, settings.chunk_overlap_tokens
+    if ctx.target.chunk_size is not None:
+        size, overlap = ctx.target.chunk_size, ctx.target.chunk_overlap or 0
+    limit = min(size, tokens.max_tokens)
+    packer = _Packer(tokens, limit, overlap)
     for paragraph in _paragraphs(pages, tokens, limit):
         ctx.check_cancelled()
         yield from packer.add(paragraph)

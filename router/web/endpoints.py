@@ -23,15 +23,25 @@ from functions.http.documents import (
     reprocess_document,
 )
 from functions.http.keys import create_key, list_keys, revoke_key
+from functions.http.knowledge_bases import (
+    change_base,
+    create_base,
+    delete_base,
+    get_base,
+    list_bases,
+    list_members,
+    put_member,
+    remove_member,
+)
 from functions.http.parts import abort_upload, complete_upload, list_parts, sign_parts
-from functions.http.search import search
+from functions.http.search import search, search_base
 from functions.http.streamed import DocumentUpload
 from functions.http.task_stats import read_stats
 from functions.http.tasks import cancel_task, get_task, list_tasks, retry_task
 from functions.http.uploads import create_upload, create_uploads
 from functions.http.users import change_user, create_user, list_users, read_user, remove_user
 from router.web.events import TaskEvents
-from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, deletes, edits, reads
+from router.web.rules import ADMINISTERS, PUBLIC, READS, WRITES, Rule, deletes, edits, leaves, owns, reads
 from router.web.streams import Streams
 from router.web.websocket import TaskSocket
 
@@ -95,8 +105,17 @@ ENDPOINTS = (
     Endpoint("GET", "/documents/{document_id}/chunks", read_chunks, reads(DOCUMENT)),
     Endpoint("POST", "/documents/{document_id}/reprocess", reprocess_document, edits(DOCUMENT), 202),
     # Knowledge bases
+    Endpoint("POST", "/knowledge-bases", create_base, WRITES, 201),
+    Endpoint("GET", "/knowledge-bases", list_bases, READS),
+    Endpoint("GET", "/knowledge-bases/{knowledge_base_id}", get_base, reads(BASE)),
+    Endpoint("PATCH", "/knowledge-bases/{knowledge_base_id}", change_base, owns(BASE)),
+    Endpoint("DELETE", "/knowledge-bases/{knowledge_base_id}", delete_base, owns(BASE), 202),
+    Endpoint("GET", "/knowledge-bases/{knowledge_base_id}/members", list_members, reads(BASE)),
+    Endpoint("PUT", "/knowledge-bases/{knowledge_base_id}/members/{user_id}", put_member, owns(BASE)),
+    Endpoint("DELETE", "/knowledge-bases/{knowledge_base_id}/members/{user_id}", remove_member, leaves(BASE), 204),
     # Search
     Endpoint("POST", "/search", search, READS),
+    Endpoint("POST", "/knowledge-bases/{knowledge_base_id}/search", search_base, reads(BASE)),
     # People
     Endpoint("POST", "/auth/token", log_in, PUBLIC),
     Endpoint("POST", "/auth/logout", log_out, WRITES, 204),

@@ -57,5 +57,10 @@ def deletes(subject: Subject) -> Rule:
     return Rule(Scope.WRITE, subject, Role.EDITOR, leaving=True)
 
 
+def leaves(subject: Subject) -> Rule:
+    """Who has any role may give it up; the handler asks for more of who takes another's."""
+    return Rule(Scope.WRITE, subject, Role.READER)
+
+
 def owns(subject: Subject) -> Rule:
     return Rule(Scope.WRITE, subject, Role.OWNER)
