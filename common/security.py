@@ -35,7 +35,7 @@ class Authenticator:
 
     def principal(self, credential: str) -> Principal:
         """As `authenticate`."""
-        if not credential.isascii() or not credential.isprintable() or len(credential) > _LONGEST:
+        if not (credential.isascii() and credential.isprintable() and 0 < len(credential) <= _LONGEST):
             raise Unauthenticated(_REFUSED)
         if known := self.cache.get(credential):
             return known
