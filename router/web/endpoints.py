@@ -52,11 +52,14 @@ DOCUMENT, TASK, BASE = Subject.DOCUMENT, Subject.TASK, Subject.KNOWLEDGE_BASE
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """`also`: the statuses that it can answer besides those that router/web/operations.py knows from its shape."""
+
     method: str
     path: str
     handler: Handler
     rule: Rule
     status: int = 200
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +85,27 @@ class StreamEndpoint:
 
 ENDPOINTS = (
     # Uploads
-    Endpoint("POST", "/uploads", create_upload, WRITES, 201),
+    Endpoint("POST", "/uploads", create_upload, WRITES, 201, also=(200,)),
     Endpoint("POST", "/uploads/batch", create_uploads, WRITES, 201),
-    Endpoint("GET", "/uploads/{document_id}/parts", list_parts, edits(DOCUMENT)),
+    Endpoint("GET", "/uploads/{document_id}/parts", list_parts, edits(DOCUMENT), also=(409,)),
     Endpoint("POST", "/uploads/{document_id}/parts", sign_parts, edits(DOCUMENT)),
     Endpoint("POST", "/uploads/{document_id}/complete", complete_upload, edits(DOCUMENT)),
     Endpoint("DELETE", "/uploads/{document_id}", abort_upload, edits(DOCUMENT)),
     # Tasks
-    Endpoint("GET", "/tasks", list_tasks, READS),
-    Endpoint("GET", "/tasks/stats", read_stats, READS),  # before the one that would take it for an id
+    Endpoint("GET", "/tasks", list_tasks, READS, also=(404,)),
+    Endpoint("GET", "/tasks/stats", read_stats, READS, also=(404,)),  # before the one that would take it for an id
     Endpoint("GET", "/tasks/{task_id}", get_task, reads(TASK)),
     Endpoint("GET", "/tasks/{task_id}/status", get_task, reads(TASK)),
     Endpoint("POST", "/tasks/{task_id}/cancel", cancel_task, edits(TASK), 202),
     Endpoint("POST", "/tasks/{task_id}/retry", retry_task, edits(TASK), 202),
     # Documents
-    Endpoint("GET", "/documents", list_documents, READS),
+    Endpoint("GET", "/documents", list_documents, READS, also=(404,)),
     Endpoint("GET", "/documents/{document_id}", get_document, reads(DOCUMENT)),
     Endpoint("PATCH", "/documents/{document_id}", change_document, edits(DOCUMENT)),
     Endpoint("DELETE", "/documents/{document_id}", delete_document, deletes(DOCUMENT), 202),
-    Endpoint("GET", "/documents/{document_id}/download", download, reads(DOCUMENT)),
-    Endpoint("GET", "/documents/{document_id}/text", read_text, reads(DOCUMENT)),
-    Endpoint("GET", "/documents/{document_id}/chunks", read_chunks, reads(DOCUMENT)),
+    Endpoint("GET", "/documents/{document_id}/download", download, reads(DOCUMENT), also=(307, 409)),
+    Endpoint("GET", "/documents/{document_id}/text", read_text, reads(DOCUMENT), also=(409,)),
+    Endpoint("GET", "/documents/{document_id}/chunks", read_chunks, reads(DOCUMENT), also=(409,)),
     Endpoint("POST", "/documents/{document_id}/reprocess", reprocess_document, edits(DOCUMENT), 202),
     # Knowledge bases
     Endpoint("POST", "/knowledge-bases", create_base, WRITES, 201),
@@ -117,7 +120,7 @@ ENDPOINTS = (
     Endpoint("POST", "/search", search, READS),
     Endpoint("POST", "/knowledge-bases/{knowledge_base_id}/search", search_base, reads(BASE)),
     # People
-    Endpoint("POST", "/auth/token", log_in, PUBLIC),
+    Endpoint("POST", "/auth/token", log_in, PUBLIC, also=(401,)),
     Endpoint("POST", "/auth/logout", log_out, WRITES, 204),
     Endpoint("GET", "/me", who_am_i, READS),
     Endpoint("POST", "/me/password", change_password, WRITES, 204),

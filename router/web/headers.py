@@ -45,7 +45,7 @@ def around(settings: Settings) -> list[Middleware]:
             Middleware(
                 Cors,
                 allow_origins=settings.allowed_origins,
-                allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
+                allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
                 allow_headers=("Authorization", "X-API-Key", "Content-Type", "X-Request-Id", "Last-Event-ID"),
                 expose_headers=("X-Request-Id", "Retry-After", "Location", "Content-Disposition"),
                 allow_credentials=False,  # no cookie is ever read as a credential

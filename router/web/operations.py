@@ -94,6 +94,7 @@ def _operation(endpoint: Endpoint, prefix: str, name: str) -> Operation:
         body=contract.body,
         status=endpoint.status,
         answer=contract.answer,
+        other={status: (JSON, contract.answer) for status in endpoint.also if status < 400},
         refusals=_refusals(endpoint),
     )
 
@@ -150,14 +151,14 @@ def of_streams(streams: Iterable[StreamEndpoint], prefix: str) -> list[Operation
 
 
 def told(documented: Any) -> tuple[str, str]:
-    """A docstring's first sentence or line, without its full stop, and the rest."""
-    summary, _, rest = (inspect.getdoc(documented) or "").partition("\n\n")
-    return " ".join(summary.split()).rstrip("."), rest
+    """A docstring's first sentence, without its full stop, and the rest."""
+    summary, stop, rest = (inspect.getdoc(documented) or "").partition(".")
+    return " ".join(summary.split()), rest.strip() if stop else ""
 
 
 def _refusals(endpoint: Endpoint) -> tuple[int, ...]:
     contract = contract_of(endpoint.handler)
-    found = {503, 429}
+    found = {503, 429, *(status for status in endpoint.also if status >= 400)}
     for applies, statuses in (
         (endpoint.rule.scope, _ADMITTED),
         ("{" in endpoint.path, _OF_PATHS),
