@@ -105,6 +105,9 @@ class Live:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        cache = self._services.authenticator.cache
+        cache.while_listening(lambda: self.connected)
+        self.on_auth_change(cache.forget)
         async with running(self._listener.run(), self._read()):
             yield
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Literal
-from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -92,7 +91,7 @@ class TaskSocket:
         origin = socket.headers.get("origin")
         if origin is None or origin in self._settings.allowed_origins:
             return
-        if urlsplit(origin).netloc.lower() != socket.headers.get("host", "").lower():
+        if origin.partition("://")[2].lower() != socket.headers.get("host", "").lower():
             raise Forbidden("Pages of this site may not open this: BRIGADE_ALLOWED_ORIGINS does not name it.")
 
     async def _serve(self, socket: WebSocket) -> None:
