@@ -56,6 +56,8 @@ class System:
             "BRIGADE_LEASE_SECONDS": "3",
             "BRIGADE_OUTBOX_SECONDS": "1",
             "BRIGADE_TIDY_SECONDS": "1",
+            "BRIGADE_EXPIRE_SECONDS": "1",
+            "BRIGADE_UPLOAD_PART_BYTES": str(5 << 20),
             "BRIGADE_INDEX_FLUSH_SECONDS": "1",
         }
         names = {name.removeprefix("BRIGADE_").lower(): value for name, value in self.environment.items()}
