@@ -113,9 +113,9 @@ class Reader(Generic[T]):
 
     def _before(self, page: int) -> int:
         """The last cut before which no record of the page stands: what is looked through from there is little."""
-        starts = [0, *(cut for cut in self._made.cuts if cut < self._made.end)]
+        starts = [start for start in (0, *self._made.cuts) if start < self._made.end]
         first = bisect_left(starts, page, key=lambda start: self._number(self._decode(next(self._lines(start)))))
-        return starts[max(first - 1, 0)]
+        return starts[first - 1] if first else 0
 
     def _number(self, record: T) -> int:
         return int(getattr(record, self._page_of))

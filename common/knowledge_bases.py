@@ -15,6 +15,7 @@ from common.errors import Conflict, NotFound
 from common.pipelines import Pipeline
 from common.principal import Principal
 from common.steps import StepRef
+from common.users import clean_username
 
 # Documents that begin to leave in one statement: 0.2 s of it.
 AT_ONCE = 1000
@@ -206,9 +207,9 @@ def _person(connection: Connection, base_id: str, person: str) -> RowMapping:
             text("""
                 SELECT id, username, created_at,
                     id = (SELECT owner_id FROM knowledge_bases WHERE id = :base) AS owns
-                FROM users WHERE id = :person OR username = :person ORDER BY id = :person DESC LIMIT 1
+                FROM users WHERE id = :person OR username = :username ORDER BY id = :person DESC LIMIT 1
             """),
-            {"base": base_id, "person": person},
+            {"base": base_id, "person": person, "username": clean_username(person)},
         )
         .mappings()
         .one_or_none()
