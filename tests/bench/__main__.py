@@ -15,7 +15,7 @@ from rich.console import Console
 
 from common.errors import BrigadeError
 from deploy.local import environment
-from tests.bench import flood, growth, latency, long_pdfs, long_text, report, uploads
+from tests.bench import flood, growth, latency, long_pdfs, long_text, report, sockets, uploads
 from tests.bench.corpus import Corpus
 from tests.bench.report import Outcome
 from tests.bench.system import System
@@ -28,6 +28,7 @@ _MEASURES: dict[str, Measure] = {
     "latency": lambda system, corpus, options, say: latency.measure(system, corpus, options.latency, say),
     "growth": lambda system, corpus, options, say: growth.measure(system, corpus, options.documents, say),
     "uploads": lambda system, corpus, _, say: uploads.measure(system, corpus, say),
+    "sockets": lambda system, corpus, options, say: sockets.measure(system, corpus, options.sockets, say),
     "long-text": lambda system, corpus, options, say: long_text.measure(system, corpus, options.text_mb, say),
 }
 
@@ -76,6 +77,7 @@ def _options(json: Path, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--flood", type=int, metavar="N", default=300, help="one-page documents dropped at once")
     parser.add_argument("--latency", type=int, metavar="N", default=50, help="pages sent into an idle system")
     parser.add_argument("--documents", type=int, metavar="N", default=1000, help="documents to grow to")
+    parser.add_argument("--sockets", type=int, metavar="N", default=1000, help="WebSockets on the API")
     parser.add_argument("--text-mb", type=int, metavar="N", default=100, help="size of the long text, MiB")
     parser.add_argument("--json", type=Path, metavar="FILE", default=json, help="where everything goes")
     return parser.parse_args(arguments)
