@@ -87,9 +87,9 @@ class Rig:
         if name in self.before:
             self.before[name](ctx)
 
-    def arrive(self, sequencer: int = 1, etag: str = "e1") -> str:
+    def arrive(self, sequencer: int = 1, etag: str = "e1", key: str = "incoming/a.txt") -> str:
         """An object arrives; returns its task."""
-        event = ObjectCreated("b", "incoming/a.txt", f"{sequencer:032X}", etag=etag, size=5)
+        event = ObjectCreated("b", key, f"{sequencer:032X}", etag=etag, size=5)
         with self.database.transaction() as connection:
             ready = documents.arrive(connection, event, self.pipeline, DOCUMENT_DELETE)
         self.outbox.send(messages(self.pipeline.name, ready))
