@@ -1,20 +1,71 @@
 """A typed client of the HTTP API: `with Client(url, key) as brigade: brigade.upload(path)`."""
 
 from deploy.client.client import Client, content_type
-from deploy.client.shapes import TERMINAL, Answer, Hit, Readiness, Step, Task, Ticket
-from deploy.client.store import UploadRefused
+from deploy.client.people_shapes import (
+    AuditEntry,
+    BaseDeletion,
+    Chunking,
+    FreshKey,
+    Key,
+    KnowledgeBase,
+    Me,
+    Member,
+    Removal,
+    Token,
+    User,
+)
+from deploy.client.shapes import (
+    TERMINAL,
+    Answer,
+    Begun,
+    Chunk,
+    Document,
+    Download,
+    Hit,
+    Readiness,
+    Step,
+    Task,
+    TaskState,
+    TaskStats,
+    TextPage,
+    Ticket,
+    UploadEnd,
+    UploadProgress,
+)
+from deploy.client.store import DownloadRefused, UploadRefused
 from deploy.client.transport import ApiError
 
 __all__ = [
     "TERMINAL",
     "Answer",
     "ApiError",
+    "AuditEntry",
+    "BaseDeletion",
+    "Begun",
+    "Chunk",
+    "Chunking",
     "Client",
+    "Document",
+    "Download",
+    "DownloadRefused",
+    "FreshKey",
     "Hit",
+    "Key",
+    "KnowledgeBase",
+    "Me",
+    "Member",
     "Readiness",
+    "Removal",
     "Step",
     "Task",
+    "TaskState",
+    "TaskStats",
+    "TextPage",
     "Ticket",
+    "Token",
+    "UploadEnd",
+    "UploadProgress",
     "UploadRefused",
+    "User",
     "content_type",
 ]

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import mimetypes
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from common.errors import Unavailable
+from deploy.client import calls
+from deploy.client.documents import Documents
+from deploy.client.knowledge_bases import KnowledgeBases
+from deploy.client.people import People
 from deploy.client.shapes import Answer, Readiness, Task, Ticket
-from deploy.client.store import pieces_of, put
+from deploy.client.store import Store
+from deploy.client.tasks import Tasks
 from deploy.client.transport import Transport, api_error, decode
-
-_POLL_SECONDS = 0.15
-_WATCHED_AT_ONCE = 16
-# An API that restarts is back within this; a wait outlives it.
-_PATIENCE_SECONDS = 30.0
+from deploy.client.uploads import Uploads, sha256_of
 
 
 class Client:
-    """Calls the API at `url` with `api_key`. Safe to share between threads.
+    """Calls the API at `url` with `credential`: an API key or an access token. Safe to share between threads.
 
-    Raises `Unavailable` when nobody answers, `ApiError` when the API refuses, `UploadRefused` when the store does.
+    Raises `Unavailable` when nobody answers, `ApiError` when the API refuses, `UploadRefused` or `DownloadRefused` when
+    the store does.
     """
 
-    def __init__(self, url: str, api_key: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._api = Transport(url, api_key, transport)
-        self.url = self._api.url
+    def __init__(self, url: str, credential: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._transport = transport
+        self._api = Transport(url, credential, transport)
+        self._store = Store(transport)
+        self.url = self._api.url
+        self.uploads = Uploads(self._api, self._store)
+        self.documents = Documents(self._api, self._store)
+        self.tasks = Tasks(self._api)
+        self.knowledge_bases = KnowledgeBases(self._api)
+        self.people = People(self._api)
 
     def __enter__(self) -> Self:
         return self
@@ -41,67 +48,82 @@ class Client:
 
     def close(self) -> None:
         self._api.close()
+        self._store.close()
+
+    def log_in(self, username: str, password: str) -> Client:
+        """Another client, with an access token of this user's. Its caller closes it."""
+        token = self._api.call(calls.LOG_IN, {"username": username, "password": password})
+        return Client(self.url, token.access_token, transport=self._transport)
 
     def readiness(self) -> Readiness:
         response = self._api.send("GET", "/readyz")
         if response.status_code not in (200, 503):
             raise api_error(response)
-        return decode(response, Readiness)
+        return decode(response.content, Readiness, self.url)
 
     def announce(self, name: str, size: int, content_type: str, knowledge_base: str | None = None) -> Ticket:
         """Ask for a place to upload `size` bytes to."""
-        body: dict[str, Any] = {"filename": name, "size": size, "content_type": content_type}
-        if knowledge_base:
-            body["knowledge_base_id"] = knowledge_base
-        return self._api.call("POST", "/uploads", Ticket, body)
+        return self.uploads.announce(name, size, content_type, knowledge_base)
 
     def upload(
-        self, path: Path, *, knowledge_base: str | None = None, on_bytes: Callable[[int], object] = lambda _: None
+        self,
+        path: Path,
+        *,
+        knowledge_base: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        allow_duplicate: bool = False,
+        method: str | None = None,
+        on_bytes: Callable[[int], object] = lambda _: None,
     ) -> Ticket:
-        """Announce a file and send it, piece by piece; `on_bytes` hears the size of each piece."""
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            ticket = self.announce(path.name, size, content_type(path), knowledge_base)
-            put(ticket, pieces_of(file, on_bytes), size, self._transport)
+        """Upload a file, or go on with an upload of it that was broken off. A `duplicate` is not sent.
+
+        `method`: put or multipart; None: the API chooses, by the size. `on_bytes`: see `Uploads.send`.
+        """
+        ticket = self.uploads.announce(
+            path.name,
+            path.stat().st_size,
+            content_type(path),
+            knowledge_base,
+            sha256=sha256_of(path),
+            metadata=metadata,
+            method=method,
+            allow_duplicate=allow_duplicate,
+        )
+        self.uploads.send(ticket, path, on_bytes)
         return ticket
 
     def upload_bytes(self, name: str, data: bytes, *, on_bytes: Callable[[int], object] = lambda _: None) -> Ticket:
-        """As `upload`, for a document that is in memory."""
-        ticket = self.announce(name, len(data), content_type(Path(name)))
-        put(ticket, iter([data]), len(data), self._transport)
-        on_bytes(len(data))
+        """As `upload`, for a small document that is in memory."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        ticket = self.uploads.announce(name, len(data), content_type(Path(name)), sha256=sha256, method="put")
+        if not ticket.duplicate:
+            self._store.put(ticket.url, iter([data]), {"Content-Length": str(len(data))} | ticket.headers)
+            on_bytes(len(data))
         return ticket
 
     def task(self, task_id: str) -> Task:
-        return self._api.call("GET", f"/tasks/{task_id}", Task)
+        return self.tasks.get(task_id)
 
     def watch(self, *task_ids: str) -> Iterator[Task]:
-        """Each task now and after each look at it, in turn, until all have ended, whatever restarts meanwhile.
+        """Each task now and as it moves, until all have ended: one by its live stream, many by looking at them."""
+        return self.tasks.events(task_ids[0]) if len(task_ids) == 1 else self.tasks.poll(*task_ids)
 
-        Looks at a few at a time, in their order: of a thousand tasks the last ones are not worth a question yet.
-        """
-        open_ids = list(task_ids)
-        answered = time.monotonic()
-        while open_ids:
-            for task_id in open_ids[:_WATCHED_AT_ONCE]:
-                try:
-                    task = self.task(task_id)
-                except Unavailable:
-                    if time.monotonic() - answered > _PATIENCE_SECONDS:
-                        raise
-                    break
-                answered = time.monotonic()
-                if task.ended:
-                    open_ids.remove(task_id)
-                yield task
-            if open_ids:
-                time.sleep(_POLL_SECONDS)
-
-    def search(self, query: str, *, top_k: int = 5, mode: str = "hybrid", documents: Sequence[str] = ()) -> Answer:
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 5,
+        mode: str = "hybrid",
+        documents: Sequence[str] = (),
+        knowledge_base: str | None = None,
+    ) -> Answer:
+        """Passages of all bases that the caller may read; of one, by its id."""
         body: dict[str, Any] = {"query": query, "top_k": top_k, "mode": mode}
         if documents:
             body["document_ids"] = list(documents)
-        return self._api.call("POST", "/search", Answer, body)
+        if knowledge_base:
+            return self._api.call(calls.SEARCH_BASE, body, knowledge_base_id=knowledge_base)
+        return self._api.call(calls.SEARCH, body)
 
 
 def content_type(path: Path) -> str:

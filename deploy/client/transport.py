@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
@@ -13,8 +16,21 @@ import msgspec
 from common.errors import BrigadeError, Unavailable
 
 _CALL_SECONDS = 30.0
+# An API that restarts is back within this, and so is what it had too much of.
+PATIENCE_SECONDS = 30.0
+RETRY_SECONDS = 0.5
 
-_T = TypeVar("_T")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[T]):
+    """A call under /v1 and the shape of its answer. `repeatable`: twice does no more than once."""
+
+    method: str
+    path: str
+    answer: type[T]
+    repeatable: bool = False
 
 
 class ApiError(BrigadeError):
@@ -43,17 +59,33 @@ class Transport:
 
     def call(
         self,
-        method: str,
-        path: str,
-        kind: type[_T],
+        operation: Operation[T],
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
-    ) -> _T:
-        """The answer to a call under /v1, as `kind`. Parameters of the query that are None are left out."""
-        response = self.send(method, "/v1" + path, body, query)
-        if response.is_success:
-            return decode(response, kind)
-        raise api_error(response)
+        *,
+        patient: bool = False,
+        **path: str,
+    ) -> T:
+        """The answer to a call. Parameters of the query that are None are left out.
+
+        What the API puts off (429; 503 of a call that is repeatable) is tried again when it says, if that is soon.
+        `patient`: so is one that nobody answers.
+        """
+        at = _path(operation, path)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                response = self.send(operation.method, at, body, query)
+            except Unavailable:
+                wait = RETRY_SECONDS
+                if not (patient and operation.repeatable) or time.monotonic() + wait > deadline:
+                    raise
+            else:
+                put_off = _put_off(response, operation)
+                if put_off is None or time.monotonic() + put_off > deadline:
+                    return _answer(response, operation.answer)
+                wait = put_off
+            time.sleep(wait)
 
     def send(
         self,
@@ -63,10 +95,47 @@ class Transport:
         query: Mapping[str, Any] | None = None,
     ) -> httpx.Response:
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        try:
+        with self._reached():
             return self.http.request(method, self.url + path, json=body, params=given or None)
+
+    @contextmanager
+    def stream(
+        self, operation: Operation[Any], headers: Mapping[str, str], timeout: httpx.Timeout, **path: str
+    ) -> Iterator[httpx.Response]:
+        """An answer that is read while it comes. Raises `Unavailable` as well when it breaks off, or is put off."""
+        url = self.url + _path(operation, path)
+        with self._reached(), self.http.stream(operation.method, url, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                error, wait = api_error(response), _put_off(response, operation)
+                raise error if wait is None else Unavailable(error.message, retry_after=wait)
+            yield response
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"Nothing answers at {self.url}: {said(error)}. Is Bucket Brigade running?") from error
+
+
+def _path(operation: Operation[Any], names: Mapping[str, str]) -> str:
+    return "/v1" + operation.path.format_map({name: quote(value, safe="") for name, value in names.items()})
+
+
+def _answer(response: httpx.Response, kind: type[T]) -> T:
+    if response.is_success:
+        return decode(response.content or b"null", kind, str(response.url))
+    raise api_error(response)
+
+
+def _put_off(response: httpx.Response, operation: Operation[Any]) -> float | None:
+    """In how many seconds to ask again; None: this is the answer."""
+    told = response.headers.get("retry-after", "")
+    # What was too much was not begun; what a server behind failed at may have been half done.
+    if told.isdecimal() and (response.status_code == 429 or (response.status_code == 503 and operation.repeatable)):
+        return float(told)
+    return None
 
 
 def http_client(
@@ -76,10 +145,10 @@ def http_client(
     headers: Mapping[str, str] | None = None,
 ) -> httpx.Client:
     # A proxy from the environment cannot reach this machine's own loopback.
-    return httpx.Client(transport=transport, timeout=timeout, headers=headers, trust_env=not _is_loopback(url))
+    return httpx.Client(transport=transport, timeout=timeout, headers=headers, trust_env=not is_loopback(url))
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -87,12 +156,13 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def decode(response: httpx.Response, kind: type[_T]) -> _T:
+def decode(content: bytes, kind: type[T], url: str) -> T:
+    """What this URL answered, as `kind`."""
     try:
-        return msgspec.json.decode(response.content, type=kind)
-    except msgspec.MsgspecError as error:
-        message = f"{place(str(response.url))} answered what Bucket Brigade would not: {error}."
-        raise ApiError(response.status_code, message, "UNEXPECTED_ANSWER") from error
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = f"{place(url)} answered what Bucket Brigade would not: {error}."
+        raise ApiError(200, message, "UNEXPECTED_ANSWER") from error
 
 
 def api_error(response: httpx.Response) -> ApiError:

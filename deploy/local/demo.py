@@ -83,7 +83,7 @@ class Demo:
     def _follow(self, task_id: str) -> Task:
         deadline = time.monotonic() + _LONGEST_SECONDS
         with TaskView(self._report.console) as view:
-            for task in self._client.watch(task_id):
+            for task in self._client.tasks.poll(task_id):
                 self._check()
                 view.show(task)
                 if not task.ended and time.monotonic() > deadline:

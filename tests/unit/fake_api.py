@@ -105,6 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/readyz":
             answer = self.api.readiness.pop(0) if self.api.readiness else {"status": "ready", "checks": {}}
             self._answer(200 if answer["status"] == "ready" else 503, answer)
+        elif self._may() and self.path.endswith("/events"):
+            self._stream(self.path.removeprefix("/v1/tasks/").removesuffix("/events"))
         elif self._may():
             self._answer(*self.api.task(self.path.removeprefix("/v1/tasks/")))
 
@@ -128,6 +130,23 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.api.stored[document_id] = body
             self._send(200, b"", "text/plain")
+
+    def _stream(self, task_id: str) -> None:
+        """Every look at the task as an event, to its end. The stream ends with the connection."""
+        status, task = self.api.task(task_id)
+        if status != 200:
+            self._answer(status, task)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        while True:
+            told = f"event: task_update\r\nid: {self.api.seen[task_id]}\r\ndata: {json.dumps(task)}\r\n\r\n"
+            self.wfile.write(f": ping\r\n\r\n{told}".encode())
+            if task["status"] != "RUNNING":
+                return
+            _, task = self.api.task(task_id)
 
     def _may(self) -> bool:
         if self.headers["Authorization"] == f"Bearer {KEY}":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,7 +94,59 @@ def test_watching_ends_when_every_task_has_ended(api: FakeApi, client: Client) -
     assert len(seen) == 3 * len(tasks)
 
 
-def test_watching_outlives_an_api_that_restarts(api: FakeApi) -> None:
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses between attempts take no time here; what they would be."""
+    pauses: list[float] = []
+    monkeypatch.setattr("deploy.client.transport.time.sleep", pauses.append)
+    return pauses
+
+
+def update(number: int, status: str) -> str:
+    task = {
+        "task_id": "t",
+        "document_id": "d",
+        "type": "DOCUMENT_UPLOAD",
+        "status": status,
+        "overall_progress": 46,
+        "error_message": "a\u2028b\x85c",
+        "task_details": [],
+    }
+    return f"event: task_update\r\nid: {number}\r\ndata: {json.dumps(task, ensure_ascii=False)}\r\n\r\n"
+
+
+def test_a_live_stream_goes_on_after_a_restart_where_it_was(hurried: list[float]) -> None:
+    asked: list[str | None] = []
+    answers: list[httpx.Response | Exception] = [
+        httpx.Response(200, text=update(1, "PENDING") + ": ping\r\n\r\n" + update(2, "RUNNING")),
+        httpx.ConnectError("refused"),
+        httpx.Response(503, headers={"Retry-After": "7"}, json={}),
+        httpx.Response(200, text=update(3, "COMPLETED")),
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id"))
+        response = answers.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
+        seen = list(client.watch("t"))
+    assert [task.status for task in seen] == ["PENDING", "RUNNING", "COMPLETED"]
+    assert seen[0].error_message == "a\u2028b\x85c"
+    assert asked == [None, "2", "2", "2"]
+    assert 7.0 in hurried
+
+
+def test_a_live_stream_that_is_refused_is_an_error() -> None:
+    body = {"error": {"code": "FORBIDDEN", "message": "Not yours.", "details": {}}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(403, json=body))
+    with Client("http://example.test", KEY, transport=transport) as client, pytest.raises(ApiError, match="Not yours"):
+        next(client.watch("t"))
+
+
+def test_polling_outlives_an_api_that_restarts(api: FakeApi, hurried: list[float]) -> None:
     task_id = str(api.announce({"filename": "a.txt", "content_type": "text/plain", "size": 1})[1]["task_id"])
     refused = iter([False, True, False])
 
@@ -104,7 +157,36 @@ def test_watching_outlives_an_api_that_restarts(api: FakeApi) -> None:
         return httpx.Response(status, json=body)
 
     with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
-        assert [task.status for task in client.watch(task_id)] == ["RUNNING", "COMPLETED"]
+        assert [task.status for task in client.tasks.poll(task_id)] == ["RUNNING", "COMPLETED"]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "tries"), [("GET", 429, 2), ("GET", 503, 2), ("POST", 429, 2), ("POST", 503, 1)]
+)
+def test_what_the_api_puts_off_is_tried_again_when_it_says_where_that_is_safe(
+    hurried: list[float], method: str, status: int, tries: int
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        body = {"error": {"code": "LATER", "message": "Later.", "details": {"n": 1}}}
+        return httpx.Response(status if len(asked) == 1 else 404, headers={"Retry-After": "3"}, json=body)
+
+    with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(ApiError) as caught:
+            client.task("t") if method == "GET" else client.tasks.retry("t")
+    assert len(asked) == tries
+    assert hurried == [3.0] * (tries - 1)
+    assert (caught.value.code, caught.value.message, caught.value.details) == ("LATER", "Later.", {"n": 1})
+
+
+def test_who_is_to_come_back_in_an_hour_is_told_at_once(hurried: list[float]) -> None:
+    response = httpx.Response(429, headers={"Retry-After": "3600"}, json={})
+    with Client("http://example.test", KEY, transport=httpx.MockTransport(lambda _: response)) as client:
+        with pytest.raises(ApiError, match="429"):
+            client.task("t")
+    assert hurried == []
 
 
 def test_a_proxy_of_the_environment_is_not_used_for_this_machine(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
