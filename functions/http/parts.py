@@ -123,13 +123,14 @@ def complete_upload(call: Call, body: CompleteRequest) -> UploadEnd:
         return end
     _demand_open(upload)
     _demand_whole(upload, arrived, body.parts)
-    try:
-        Multipart(call.services.objects).complete(upload.key, upload.upload_id or "", arrived)
-    except UploadGone:
-        if not call.services.objects.exists(upload.key):
-            raise
-        return end  # another was quicker
-    with call.services.database.transaction() as connection:
+    # Of two at once a store may refuse both, or worse.
+    with call.services.database.exclusive(f"upload:{upload.document_id}") as connection:
+        try:
+            Multipart(call.services.objects).complete(upload.key, upload.upload_id or "", arrived)
+        except UploadGone:
+            if not call.services.objects.exists(upload.key):
+                raise
+            return end  # another was quicker
         audit.record(connection, call.caller, "upload.complete", upload.document_id, parts=len(arrived))
     return end
 

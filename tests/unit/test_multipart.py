@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from common.errors import Conflict, Unavailable
-from common.multipart import MIN_PART_BYTES, Multipart, Part, UploadGone
+from common.multipart import MIN_PART_BYTES, Multipart, UploadGone
 from common.objects import ObjectStore
 from common.settings import Settings
 
@@ -63,7 +63,7 @@ def test_an_upload_can_be_aborted_again_and_again(store: ObjectStore) -> None:
     for _ in range(2):
         multipart.abort(KEY, upload_id)
     with pytest.raises(UploadGone) as caught:
-        multipart.complete(KEY, upload_id, [Part(1, 1, "etag")])
+        multipart.parts(KEY, upload_id)
     assert caught.value.status == 409
 
 

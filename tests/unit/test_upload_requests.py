@@ -65,7 +65,8 @@ def test_what_no_server_can_take_is_refused(told: dict[str, Any], status: int, c
 
 def decode(told: dict[str, Any]) -> UploadRequest:
     """As decoded, but for what JSON could not carry."""
-    return UploadRequest(**({"filename": "a.txt", "size": 1} | told))
+    given: dict[str, Any] = {"filename": "a.txt", "size": 1}
+    return UploadRequest(**given | told)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,9 @@ def test_a_checksum_is_the_same_in_either_case() -> None:
 def test_a_batch_is_refused_as_a_whole_naming_the_file_that_is_wrong() -> None:
     call = Call(Services(SETTINGS), {}, Principal("admin", is_admin=True))
     files = [request(), request(size=51 << 30), request()]
-    with pytest.raises(RequestError, match=r"files\[1\]: The file has") as caught:
+    with pytest.raises(RequestError) as caught:
         create_uploads(call, UploadBatch(files))
+    assert caught.value.message.startswith("files[1]: The file has")
     assert (caught.value.status, caught.value.details["index"]) == (413, 1)
 
 
