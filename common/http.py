@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -49,7 +51,10 @@ def decode_body(body: bytes, shape: type[T]) -> T:
 
 
 def decode_query(parameters: Sequence[tuple[str, str]], shape: type[T]) -> T:
-    """A query's parameters as `shape`, their texts read as numbers, times and truths where it wants those."""
+    """A query's parameters as `shape`, their texts read as numbers, times and truths where it wants those.
+
+    Times come out in UTC: Postgres knows fewer offsets from it than Python does.
+    """
     query = dict(parameters)
     if len(query) < len(parameters):
         raise RequestError("A parameter of the query is given more than once.", code="INVALID_QUERY")
@@ -57,11 +62,24 @@ def decode_query(parameters: Sequence[tuple[str, str]], shape: type[T]) -> T:
         decoded = msgspec.convert(query, shape, strict=False)
     except msgspec.ValidationError as error:
         raise RequestError(f"The query is not what this call takes: {error}", code="INVALID_QUERY") from error
-    known: Any = {field.encode_name for field in msgspec.structs.fields(shape)}  # type: ignore[arg-type]
-    if unknown := sorted(query.keys() - known):
+    known = {field.encode_name: field.name for field in msgspec.structs.fields(cast("type[msgspec.Struct]", shape))}
+    if unknown := sorted(query.keys() - known.keys()):
         raise RequestError(
             f"This call takes no parameter {unknown[0]!r}, but: {', '.join(sorted(known))}.", code="INVALID_QUERY"
         )
     if any("\0" in value for value in query.values()):
         raise RequestError("The query holds a NUL character, which no text may.", code="INVALID_QUERY")
-    return decoded
+    values = {known[name]: _plain(name, getattr(decoded, known[name])) for name in query}
+    return cast("T", msgspec.structs.replace(cast("msgspec.Struct", decoded), **values))
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A parameter's value, unless it is one that only msgspec takes for what was wanted: `null`, `NaN`, `inf`."""
+    try:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
+            return value
+    except OverflowError:  # in the first or the last hours that there are
+        pass
+    raise RequestError(f"The parameter {name!r} has no value that this call takes.", code="INVALID_QUERY")

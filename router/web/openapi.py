@@ -121,10 +121,11 @@ def _name(schema: dict[str, Any]) -> str:
 
 def _as_ecma(schema: Any) -> None:
     r"""Python's `\Z`, which no line's end escapes, is `$` in the regular expressions of JSON Schema, and `(?a)` is
-    what they do anyway."""
+    what they do anyway. A set is read from a list that may hold a value twice."""
     if isinstance(schema, dict):
         if isinstance(schema.get("pattern"), str):
             schema["pattern"] = schema["pattern"].replace(r"\Z", "$").removeprefix("(?a)")
+        schema.pop("uniqueItems", None)
         for value in schema.values():
             _as_ecma(value)
     elif isinstance(schema, list):
@@ -152,7 +153,8 @@ def _body(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         return {JSON: _content(schemas.of(operation.body), operation.name, "body")}
     form = schemas.fields_of(operation.body)
     part = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-    properties = {operation.file: part, **form["properties"]}
+    fields = {name: _without_null(value) for name, value in form["properties"].items()}
+    properties = {operation.file: part, **fields}
     return {"multipart/form-data": {"schema": {**form, "properties": properties, "required": [operation.file]}}}
 
 
@@ -174,7 +176,7 @@ def _parameters(operation: Operation, schemas: _Schemas) -> list[dict[str, Any]]
 
 
 def _without_null(schema: dict[str, Any]) -> Any:
-    """A query has no null: a parameter that is not given is left out."""
+    """Queries and forms have no null: what is not given is left out."""
     kept = {key: value for key, value in schema.items() if key != "default" or value is not None}
     choices = [choice for choice in kept.pop("anyOf", []) if choice != {"type": "null"}]
     if len(choices) == 1:

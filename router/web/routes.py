@@ -23,11 +23,14 @@ class Served:
 
 
 def by_path(calls: Iterable[Served]) -> list[Route]:
-    """HEAD is answered as GET is, without a body; OPTIONS tells the methods."""
+    """HEAD is answered as GET is, without a body; OPTIONS tells the methods.
+
+    Paths without parameters come first: `/documents/upload` is not the document of that id.
+    """
     paths: dict[str, dict[str, Served]] = {}
     for call in calls:
         paths.setdefault(call.path, {})[call.method] = call
-    return [_route(path, methods) for path, methods in paths.items()]
+    return [_route(path, methods) for path, methods in sorted(paths.items(), key=lambda item: "{" in item[0])]
 
 
 def _route(path: str, calls: dict[str, Served]) -> Route:
