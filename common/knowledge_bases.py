@@ -25,7 +25,7 @@ _VIEW = """
         CASE WHEN base.owner_id = :caller THEN 'owner' ELSE member.role END AS role,
         (SELECT count(*) FROM documents WHERE knowledge_base_id = base.id AND deleted_at IS NULL) AS document_count,
         -- What STORE wrote of the versions that show.
-        (SELECT coalesce(sum(CAST(step.details ->> 'vectors' AS bigint)), 0)
+        (SELECT CAST(coalesce(sum(CAST(step.details ->> 'vectors' AS bigint)), 0) AS bigint)
          FROM documents AS document
             JOIN LATERAL (
                 SELECT one.task_id FROM document_versions AS one JOIN tasks ON tasks.id = one.task_id
