@@ -59,12 +59,14 @@ class Rig:
                 Step("STORE", self.keep, weight=10),
             ),
         )
+        self.leases = Leases(self.database, lease_seconds=60)
         self.runtime = self.worker("me")
 
     def worker(self, owner: str) -> Runtime:
-        leases = Leases(self.database, lease_seconds=60)
         pipelines = {self.pipeline.name: self.pipeline}
-        return Runtime(self.services, self.broker, owner=owner, leases=leases, outbox=self.outbox, pipelines=pipelines)
+        return Runtime(
+            self.services, self.broker, owner=owner, leases=self.leases, outbox=self.outbox, pipelines=pipelines
+        )
 
     def extract(self, ctx: Context) -> Iterator[Word]:
         self._called("EXTRACT_TEXT", ctx)
