@@ -20,6 +20,7 @@ from common.services import Services
 from common.settings import Settings
 from deploy.client import Client, Hit, Task
 from deploy.local.servers import LocalServers
+from deploy.local.state import free_port
 from deploy.local.supervisor import Supervisor
 
 T = TypeVar("T")
@@ -84,6 +85,17 @@ class System:
             workers.settle()
             workers.start("worker", [*_BRIGADE, "worker"])
             yield workers.log("worker")
+
+    @contextmanager
+    def another_api(self) -> Iterator[str]:
+        """A second API process over the same servers. Yields its URL."""
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        with self._processes("other-api", BRIGADE_API_PORT=str(port)) as processes:
+            processes.settle()
+            processes.start("api", [*_BRIGADE, "api"])
+            wait_for(lambda: _answers(url), "the second API answers")
+            yield url
 
     @contextmanager
     def _processes(self, name: str, **environment: str) -> Iterator[Supervisor]:
@@ -171,6 +183,13 @@ def _own_database(url: str) -> str:
         cursor.execute("CREATE DATABASE system")
     connection.close()
     return f"{server}/system"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def _basics() -> dict[str, str]:

@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from common import task_views
 from tests.integration.live_api import LiveApi, People, update
+from tests.integration.system import System
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.integration
@@ -80,6 +81,9 @@ def test_what_no_client_sees_is_not_sent(api: LiveApi, people: People, ann: str)
 def test_postgres_tells_of_what_clients_see_and_of_nothing_else(api: LiveApi, people: People, ann: str) -> None:
     heard: list[tuple[str, str]] = []
     api.live._listener._heard = lambda channel, payload: heard.append((channel, payload))
+    people.sql("NOTIFY brigade_tasks, 'what came before'")
+    wait_until(lambda: ("brigade_tasks", "what came before") in heard, seconds=10, what="the first notification")
+    heard.clear()
     for statement in (
         "UPDATE task_details SET owner = 'w', lease_until = now(), published_at = now(), ready_at = now()",
         "UPDATE task_details SET progress = progress, details = details, status = status",
@@ -455,3 +459,27 @@ def test_events_end_when_the_right_to_them_does(api: LiveApi, people: People, an
         told(lines)
         people.sql("UPDATE api_keys SET revoked_at = :now", now=datetime.now(UTC) - timedelta(seconds=1))
         assert list(lines) == []
+
+
+# The whole: processes as they run, and the paths that the source documents' clients know
+
+
+def test_a_workers_changes_reach_the_clients_of_every_api_process_on_every_path(worker: System) -> None:
+    with worker.another_api() as url:
+        for number, prefix in enumerate(("", "/v1", "/api", "/api/v1")):
+            body = {"filename": f"live-{number}.txt", "size": 7, "content_type": "text/plain"}
+            ticket = worker.http.post("/v1/uploads", json=body).json()
+            path = f"{prefix}/ws/tasks/{ticket['task_id']}?token={worker.key}"
+            one, two = (f"{host.replace('http', 'ws', 1)}{path}" for host in (worker.url, url))
+            with connect(one, proxy=None) as here, connect(two, proxy=None) as there:
+                assert update(here)["status"] == update(there)["status"] == "PENDING"
+                put = httpx.put(ticket["url"], content=b"hello %d" % number, headers=ticket["headers"], trust_env=False)
+                assert put.is_success
+                for socket in (here, there):
+                    seen = [update(socket)]
+                    while seen[-1]["completed_at"] is None:
+                        seen.append(update(socket))
+                    assert seen[-1]["status"] == "COMPLETED"
+                    progress = [task["overall_progress"] for task in seen]
+                    assert progress == sorted(progress)
+                    assert progress[-1] == 100
