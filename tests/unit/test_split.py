@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,17 @@ def _split(pages: Iterable[str], *, size: int = 16, overlap: int = 0, tokens: An
     chunks = list(split(ctx, [Page(number, page) for number, page in enumerate(pages, start=1)]))
     assert ctx.details == {"chunks": len(chunks)}
     return chunks
+
+
+def test_a_base_that_says_so_has_its_documents_split_otherwise() -> None:
+    ctx = context(settings=_DEFAULTS, tokens=Words())
+    pages = [Page(1, " ".join(_words(8) for _ in range(10)))]
+    ctx.target = replace(ctx.target, chunk_size=24, chunk_overlap=8)
+    chunks = list(split(ctx, pages))
+    assert [Words().count(chunk.text) for chunk in chunks] == [24, 24, 24, 24, 16]
+    assert all(before.end > after.start for before, after in pairwise(chunks))
+    ctx.target = replace(ctx.target, chunk_size=None, chunk_overlap=None)
+    assert len(list(split(ctx, pages))) == 1
 
 
 def _texts(pages: Iterable[str], **options: Any) -> list[str]:
