@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
-from deploy.cli import documents, inspection, processes
+from deploy.cli import documents, inspection, processes, tasks
+from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
 
 app = typer.Typer(
@@ -16,13 +19,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for panel, commands in {
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (processes.up, processes.api, processes.worker, processes.scheduler, processes.migrate),
-    "Use": (documents.upload, documents.status, documents.search),
+    "Documents": (documents.upload, documents.search, documents.documents, documents.download, documents.delete),
+    "Tasks": (tasks.status, tasks.cancel, tasks.retry),
     "Look": (inspection.functions, inspection.queues, inspection.invoke),
-}.items():
+}
+for panel, commands in _PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(kb, name="kb", rich_help_panel="Documents")
 
 
 def main() -> None:

@@ -68,7 +68,9 @@ def now(step: Step) -> str:
 
 
 def current(task: Task) -> str:
-    """The step that a task is at, for a person."""
+    """The step that a task is at, or what it waits for, for a person."""
+    if task.waiting_for:
+        return task.waiting_for
     at = next((step for step in task.task_details if step.status != "COMPLETED"), None)
     return at.step_name if at else task.status.lower()
 
@@ -99,7 +101,7 @@ class TaskView:
             if step.status in TERMINAL and step.step_name not in self._ended:
                 self._ended.add(step.step_name)
                 self._line(f"{step.step_name:<14} {step.status.lower():<10} {now(step)}")
-        self._row("overall", task.overall_progress, task.status.lower())
+        self._row("overall", task.overall_progress, task.waiting_for or task.status.lower())
         if task.ended:
             self._line(f"{'overall':<14} {task.status.lower()}")
 

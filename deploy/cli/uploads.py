@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress, TaskID
 
@@ -19,13 +20,18 @@ _SENT_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file. `status` is its task's, once known; `error` says what went wrong, if anything."""
+    """What became of one file. `status` is its task's, once known; `error` says what went wrong, if anything.
+
+    `duplicate`: it was not sent, the document has the same bytes; `resumed`: an earlier upload of it was gone on with.
+    """
 
     file: str
     document_id: str | None = None
     task_id: str | None = None
     status: str | None = None
     error: str | None = None
+    duplicate: bool = False
+    resumed: bool = False
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
@@ -41,30 +47,45 @@ class Uploads:
     """Sends files and, if asked to, watches their tasks; tells `on_end` of each file that is done with."""
 
     def __init__(
-        self, client: Client, bars: Progress, on_end: Callable[[Outcome], object], knowledge_base: str | None
+        self,
+        client: Client,
+        bars: Progress,
+        on_end: Callable[[Outcome], object],
+        *,
+        knowledge_base: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        again: bool = False,
     ) -> None:
+        """`again`: send files too whose bytes the knowledge base has already."""
         self._client = client
         self._bars = bars
         self._on_end = on_end
         self._knowledge_base = knowledge_base
+        self._metadata = metadata
+        self._again = again
         self._stopped = threading.Event()
 
     def run(self, files: Sequence[Path], *, wait: bool) -> bool:
         """True if all went well."""
         everything = self._bars.add_task(f"{len(files)} files", total=len(files), now="", visible=len(files) > 1)
-        sent: dict[str, Outcome] = {}
+        # Files of the same bytes have one task.
+        sent: dict[str, list[Outcome]] = {}
         well = True
+
+        def end(outcome: Outcome) -> None:
+            nonlocal well
+            well = well and not outcome.error
+            self._bars.advance(everything)
+            self._on_end(outcome)
+
         for outcome in self._send_all(files):
             if wait and outcome.task_id and not outcome.error:
-                sent[outcome.task_id] = outcome
-                continue
-            well = well and not outcome.error
-            self._bars.advance(everything)
-            self._on_end(outcome)
-        for outcome in self._watch(sent):
-            well = well and not outcome.error
-            self._bars.advance(everything)
-            self._on_end(outcome)
+                sent.setdefault(outcome.task_id, []).append(outcome)
+            else:
+                end(outcome)
+        for task in self._watch({task_id: outcomes[0].file for task_id, outcomes in sent.items()}):
+            for outcome in sent[task.task_id]:
+                end(_ended(outcome, task))
         return well
 
     def _send_all(self, files: Sequence[Path]) -> Iterator[Outcome]:
@@ -85,11 +106,17 @@ class Uploads:
             if self._stopped.is_set():
                 raise Cancelled
             if bar is not None:
-                self._bars.advance(bar, count)
+                self._bars.update(bar, advance=count, now="sending")
 
         try:
-            bar = self._bars.add_task(short(file.name), total=file.stat().st_size, bytes=True, now="sending")
-            ticket = self._client.upload(file, knowledge_base=self._knowledge_base, on_bytes=on_bytes)
+            bar = self._bars.add_task(short(file.name), total=file.stat().st_size, bytes=True, now="reading")
+            ticket = self._client.upload(
+                file,
+                knowledge_base=self._knowledge_base,
+                metadata=self._metadata,
+                allow_duplicate=self._again,
+                on_bytes=on_bytes,
+            )
         except OSError as error:
             return Outcome(str(file), error=f"{file.name} cannot be read: {error.strerror}.")
         except BrigadeError as error:
@@ -97,19 +124,21 @@ class Uploads:
         finally:
             if bar is not None:
                 self._bars.remove_task(bar)
-        return Outcome(str(file), ticket.document_id, ticket.task_id)
+        return Outcome(
+            str(file), ticket.document_id, ticket.task_id, duplicate=ticket.duplicate, resumed=ticket.resumed
+        )
 
-    def _watch(self, sent: dict[str, Outcome]) -> Iterator[Outcome]:
+    def _watch(self, sent: Mapping[str, str]) -> Iterator[Task]:
+        """Each of these tasks when it has ended. `sent`: the file that it is of."""
         bars: dict[str, TaskID] = {}
         for task in self._client.watch(*sent):
-            outcome = sent[task.task_id]
             if task.task_id not in bars:
-                name = short(Path(outcome.file).name)
+                name = short(Path(sent[task.task_id]).name)
                 bars[task.task_id] = self._bars.add_task(name, total=100, now="")
             self._bars.update(bars[task.task_id], completed=task.overall_progress, now=current(task))
             if task.ended:
                 self._bars.remove_task(bars[task.task_id])
-                yield _ended(outcome, task)
+                yield task
 
 
 def _ended(outcome: Outcome, task: Task) -> Outcome:

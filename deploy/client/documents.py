@@ -83,4 +83,8 @@ class Documents:
         on_bytes: Callable[[int], object] = lambda _: None,
     ) -> None:
         """Save the document's bytes as `path`, which is there whole or not at all. `on_bytes` hears of each piece."""
-        self._store.fetch(self.link(document_id, version=version).download_url, path, on_bytes)
+        self.save(self.link(document_id, version=version), path, on_bytes)
+
+    def save(self, link: Download, path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> None:
+        """As `download`, of a link that is still good."""
+        self._store.fetch(link.download_url, path, on_bytes)

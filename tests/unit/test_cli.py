@@ -200,7 +200,7 @@ def test_a_terminal_sees_bytes_and_then_steps(api: FakeApi, tmp_path: Path) -> N
     for path in paths:
         path.write_bytes(b"x" * 1_500_000)
     with Client(api.url, KEY) as client, document_bars(Console(file=shown, force_terminal=True, width=120)) as bars:
-        assert Uploads(client, bars, ended.append, None).run(paths, wait=True)
+        assert Uploads(client, bars, ended.append).run(paths, wait=True)
         bars.refresh()
     assert "of 1.5 MB" in shown.getvalue()
     assert "VALIDATE" in shown.getvalue()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,10 @@ def api() -> Iterator[FakeApi]:
 def client(api: FakeApi) -> Iterator[Client]:
     with Client(api.url, KEY) as client:
         yield client
+
+
+def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
+    return Client("http://example.test", KEY, transport=httpx.MockTransport(answer))
 
 
 def test_a_file_arrives_whole_and_is_told_of_piece_by_piece(api: FakeApi, client: Client, tmp_path: Path) -> None:
@@ -72,17 +76,18 @@ def test_nobody_there_is_said_with_the_address() -> None:
 
 
 def test_an_answer_of_another_program_is_an_error_and_no_crash() -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, html="<h1>It works!</h1>"))
     with (
-        Client("http://example.test", KEY, transport=transport) as client,
+        answered_by(lambda _: httpx.Response(200, html="<h1>It works!</h1>")) as client,
         pytest.raises(ApiError, match="answered what"),
     ):
         client.task("t")
 
 
 def test_an_error_page_of_a_proxy_is_an_error_with_its_status() -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(502, html="<h1>Bad gateway</h1>"))
-    with Client("http://example.test", KEY, transport=transport) as client, pytest.raises(ApiError, match="502"):
+    with (
+        answered_by(lambda _: httpx.Response(502, html="<h1>Bad gateway</h1>")) as client,
+        pytest.raises(ApiError, match="502"),
+    ):
         client.task("t")
 
 
@@ -131,7 +136,7 @@ def test_a_live_stream_goes_on_after_a_restart_where_it_was(hurried: list[float]
             raise response
         return response
 
-    with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
+    with answered_by(answer) as client:
         seen = list(client.watch("t"))
     assert [task.status for task in seen] == ["PENDING", "RUNNING", "COMPLETED"]
     assert seen[0].error_message == "a\u2028b\x85c"
@@ -141,8 +146,7 @@ def test_a_live_stream_goes_on_after_a_restart_where_it_was(hurried: list[float]
 
 def test_a_live_stream_that_is_refused_is_an_error() -> None:
     body = {"error": {"code": "FORBIDDEN", "message": "Not yours.", "details": {}}}
-    transport = httpx.MockTransport(lambda _: httpx.Response(403, json=body))
-    with Client("http://example.test", KEY, transport=transport) as client, pytest.raises(ApiError, match="Not yours"):
+    with answered_by(lambda _: httpx.Response(403, json=body)) as client, pytest.raises(ApiError, match="Not yours"):
         next(client.watch("t"))
 
 
@@ -156,7 +160,7 @@ def test_polling_outlives_an_api_that_restarts(api: FakeApi, hurried: list[float
         status, body = api.task(task_id)
         return httpx.Response(status, json=body)
 
-    with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
+    with answered_by(answer) as client:
         assert [task.status for task in client.tasks.poll(task_id)] == ["RUNNING", "COMPLETED"]
 
 
@@ -173,9 +177,8 @@ def test_what_the_api_puts_off_is_tried_again_when_it_says_where_that_is_safe(
         body = {"error": {"code": "LATER", "message": "Later.", "details": {"n": 1}}}
         return httpx.Response(status if len(asked) == 1 else 404, headers={"Retry-After": "3"}, json=body)
 
-    with Client("http://example.test", KEY, transport=httpx.MockTransport(answer)) as client:
-        with pytest.raises(ApiError) as caught:
-            client.task("t") if method == "GET" else client.tasks.retry("t")
+    with answered_by(answer) as client, pytest.raises(ApiError) as caught:
+        client.task("t") if method == "GET" else client.tasks.retry("t")
     assert len(asked) == tries
     assert hurried == [3.0] * (tries - 1)
     assert (caught.value.code, caught.value.message, caught.value.details) == ("LATER", "Later.", {"n": 1})
@@ -183,9 +186,8 @@ def test_what_the_api_puts_off_is_tried_again_when_it_says_where_that_is_safe(
 
 def test_who_is_to_come_back_in_an_hour_is_told_at_once(hurried: list[float]) -> None:
     response = httpx.Response(429, headers={"Retry-After": "3600"}, json={})
-    with Client("http://example.test", KEY, transport=httpx.MockTransport(lambda _: response)) as client:
-        with pytest.raises(ApiError, match="429"):
-            client.task("t")
+    with answered_by(lambda _: response) as client, pytest.raises(ApiError, match="429"):
+        client.task("t")
     assert hurried == []
 
 
