@@ -33,7 +33,7 @@ DOCUMENT_UPLOAD = Pipeline(
     "DOCUMENT_UPLOAD",
     (
         Step("UPLOAD", weight=10),  # done by whoever puts the object
-        Step("VALIDATE", validate, weight=5, timeout_seconds=60),
+        Step("VALIDATE", validate, weight=5, timeout_seconds=600),
         Step("EXTRACT_TEXT", extract, weight=30, timeout_seconds=900),
         Step("PREPROCESS", preprocess, weight=10, timeout_seconds=600),
         Step("SPLIT", split, weight=5, timeout_seconds=900),
