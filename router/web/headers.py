@@ -52,7 +52,7 @@ def around(settings: Settings) -> list[Middleware]:
             )
         )
     # Starlette's own for these answers outside of all middleware, and raises them again, to be logged twice.
-    layers.append(Middleware(ExceptionMiddleware, handlers={Exception: unexpected}))
+    layers.append(Middleware(ExceptionMiddleware, handlers={Exception: unexpected}))  # type: ignore[dict-item]
     return layers
 
 

@@ -24,6 +24,9 @@ def make_server(app: ASGIApp, settings: Settings) -> tuple[uvicorn.Server, socke
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Believed from nobody else: an address is what wrong credentials are counted by.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ws="websockets-sansio",
         ws_max_size=_MOST_SOCKET_BYTES,
