@@ -57,7 +57,7 @@ class Watch:
     def __init__(self) -> None:
         self._state: State | None = None
         self._last = ""
-        self._reason: Exception | None = None
+        self._reason: BaseException | None = None
         self._news = asyncio.Event()
 
     def offer(self, state: State) -> None:
@@ -65,7 +65,7 @@ class Watch:
             self._state, self._last = state, state.id
             self._news.set()
 
-    def end(self, reason: Exception) -> None:
+    def end(self, reason: BaseException) -> None:
         """`next` raises this, now and ever after."""
         self._reason = self._reason or reason
         self._news.set()

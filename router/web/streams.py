@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 import anyio
 import structlog
 
-from common.errors import NotFound, RequestError, TooMany, Unauthenticated, Unavailable
+from common.access import Subject
+from common.errors import RequestError, TooMany, Unauthenticated, Unavailable
 from common.principal import Principal
 from common.security import authenticate
 from common.services import Services
 from common.telemetry import STREAMS
+from router.web.admission import admit
 from router.web.live import Live, Watch
 from router.web.rules import Rule
 from router.web.running import running
@@ -121,19 +123,7 @@ class Streams:
                 del self._of_user[user_id]
 
     def _admit(self, visitor: Visitor, rule: Rule, task_id: str) -> Principal:
-        limits = self.services.limits
-        limits.guess(visitor.address, visitor.credential)
-        try:
-            caller = authenticate(self.services, visitor.credential)
-        except Unauthenticated:
-            limits.was_wrong(visitor.address, visitor.credential)
-            raise
-        limits.was_right(visitor.credential)
-        limits.request(caller)
-        if "\0" in task_id:
-            raise NotFound
-        rule.check(self.services.database, caller, {"task_id": task_id})
-        return caller
+        return admit(self.services, rule, visitor.credential, {Subject.TASK: task_id}, visitor.address)
 
     def _rights_changed(self) -> None:
         self._changes += 1
@@ -174,7 +164,7 @@ class Streams:
     def _still(self, stream: Stream, caller: Principal | Unauthenticated) -> Principal | RequestError:
         if isinstance(caller, Principal):
             try:
-                stream.rule.check(self.services.database, caller, {"task_id": stream.task_id})
+                stream.rule.check(self.services.database, caller, {Subject.TASK: stream.task_id})
             except RequestError as error:
                 return error
         return caller

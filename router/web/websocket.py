@@ -19,7 +19,6 @@ told after the socket was accepted, because a browser's page learns nothing of o
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Literal
 
 import anyio
@@ -31,8 +30,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from common import audit, task_requests
 from common.access import Subject
 from common.errors import BrigadeError, Conflict, Forbidden, NotFound, Retryable, TooMany, Unauthenticated
-from common.security import authenticate
 from common.untrusted import UNREADABLE
+from router.web.admission import admit
 from router.web.credentials import credential_of_stream
 from router.web.replies import error_reply, response
 from router.web.rules import Rule, edits
@@ -125,25 +124,25 @@ class TaskSocket:
             raise Unauthenticated('Without a token, the first message must be {"token": "…"}.') from None
 
     async def _converse(self, socket: WebSocket, stream: Stream) -> None:
+        def gone(listening: asyncio.Task[None]) -> None:
+            if not listening.cancelled():
+                stream.watch.end(listening.exception() or WebSocketDisconnect())
+
         listening = asyncio.create_task(self._obey(socket, stream))
+        listening.add_done_callback(gone)
         try:
             while True:
                 await self._send(socket, (await stream.watch.next()).message)
         finally:
             listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            await asyncio.wait([listening])
 
     async def _obey(self, socket: WebSocket, stream: Stream) -> None:
-        """Do as the client says, until it goes; that ends the watch, and so does any failure."""
-        try:
-            while True:
-                message = await _receive(socket)
-                answer = await self._answer(message, stream)
-                if answer is not None:
-                    await self._send(socket, msgspec.json.encode(answer).decode())
-        except (WebSocketDisconnect, TimeoutError, BrigadeError) as error:
-            stream.watch.end(error)
+        """Do as the client says, until it goes."""
+        while True:
+            answer = await self._answer(await _receive(socket), stream)
+            if answer is not None:
+                await self._send(socket, msgspec.json.encode(answer).decode())
 
     async def _answer(self, message: str | bytes, stream: Stream) -> dict[str, str] | None:
         try:
@@ -154,14 +153,15 @@ class TaskSocket:
             return {"command": "pong"}
         try:
             await anyio.to_thread.run_sync(self._cancel, stream)
-        except (Forbidden, Conflict, Retryable) as error:
+        except (Forbidden, Conflict, TooMany, Retryable) as error:
             return {"error": error_reply(error).body.error.message}
         return None
 
     def _cancel(self, stream: Stream) -> None:
         """The right to watch is not the right to cancel, and the credential is looked at again."""
-        caller = authenticate(self._services, stream.visitor.credential)
-        _MAY_CANCEL.check(self._services.database, caller, {"task_id": stream.task_id})
+        visitor = stream.visitor
+        path: dict[str, str] = {Subject.TASK: stream.task_id}
+        caller = admit(self._services, _MAY_CANCEL, visitor.credential, path, visitor.address)
         with self._services.database.transaction() as connection:
             task_requests.cancel(connection, stream.task_id)
             audit.record(connection, caller, "task.cancel", stream.task_id)

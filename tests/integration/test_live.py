@@ -88,6 +88,8 @@ def test_postgres_tells_of_what_clients_see_and_of_nothing_else(api: LiveApi, pe
         "UPDATE task_details SET owner = 'w', lease_until = now(), published_at = now(), ready_at = now()",
         "UPDATE task_details SET progress = progress, details = details, status = status",
         "UPDATE tasks SET tidied_at = now(), status = status",
+        "INSERT INTO task_details (task_id, step_order, batch, step_name) VALUES ('t', 2, 1, 'STORE')",
+        "UPDATE task_details SET status = 'RUNNING', progress = 50 WHERE batch = 1",
         "UPDATE users SET password_hash = 'x'",
         "UPDATE task_details SET not_before = now() WHERE batch = 0",
         "UPDATE tasks SET error_message = 'why'",
