@@ -9,6 +9,7 @@ import typer
 from deploy.cli import documents, inspection, processes, tasks
 from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
+from deploy.cli.users import users
 
 app = typer.Typer(
     cls=Commands,
@@ -29,6 +30,7 @@ for panel, commands in _PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(kb, name="kb", rich_help_panel="Documents")
+app.add_typer(users, name="users", rich_help_panel="People")
 
 
 def main() -> None:

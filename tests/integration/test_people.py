@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ import httpx
 import jwt
 import pytest
 from argon2 import PasswordHasher
+from typer.testing import CliRunner
 
+from deploy.cli import app
 from tests.integration.system import System, wait_for
 
 pytestmark = pytest.mark.integration
@@ -313,6 +316,34 @@ def test_who_did_what_is_there_for_admins_page_by_page(system: System, person: P
         told(f"user_id={person.id}&until={first['items'][0]['at'].replace('+', '%2B')}&limit=1") == first["items"][1:]
     )
     assert ask(system, token, "GET", "/audit").status_code == 403
+
+
+def test_an_admin_looks_after_people_from_the_command_line(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("BRIGADE_URL", "BRIGADE_API_KEY"):
+        monkeypatch.setenv(variable, system.environment[variable])
+    name = f"person-{uuid4()}"
+
+    def brigade(*arguments: str, given: str = "", status: int = 0) -> Any:
+        result = CliRunner().invoke(app, ["users", *arguments, "--json"], input=given)
+        assert result.exit_code == status, result.output
+        return json.loads(result.stdout) if not status else result.stderr
+
+    assert "no password" in brigade("add", name, status=1)
+    assert brigade("add", name, given=f"{PASSWORD}\n")["username"] == name
+    assert login(system, name).status_code == 200
+    assert name in {user["username"] for user in brigade("list")}
+    key = brigade("key", name, "--name", "reads", "--scope", "read", "--days", "2")
+    assert ask(system, key["key"], "GET", "/me").json()["scopes"] == ["read"]
+    assert [one["prefix"] for one in brigade("keys", name)] == [key["prefix"]]
+    brigade("revoke", key["prefix"])
+    assert brigade("keys", name) == []
+    brigade("password", name, given="another one, longer\n")
+    assert login(system, name).status_code == 401
+    assert login(system, name, "another one, longer").status_code == 200
+    assert brigade("disable", name)["disabled"]
+    assert not brigade("enable", name)["disabled"]
+    assert brigade("remove", name)["outcome"] == "deleted"
+    assert "no user" in brigade("remove", name, status=1)
 
 
 @pytest.mark.parametrize(
