@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     max_metadata_bytes: int = Field(16 << 10, ge=2, description="Largest metadata of a document, as JSON")
     streamed_uploads: int = Field(8, gt=0, description="Uploads that pass through one API process at once, 24 MiB each")
     streamed_stall_seconds: float = Field(30, gt=0, description="How long such an upload may bring no byte")
-    max_request_bytes: int = Field(4 << 20, gt=0, description="Largest JSON body the API reads: 1,000 uploads at once")
+    max_request_bytes: int = Field(1 << 20, gt=0, description="Largest JSON body the API reads")
+    max_batch_bytes: int = Field(8 << 20, gt=0, description="The same, of calls that announce many uploads at once")
     request_seconds: float = Field(30, gt=0, description="How long a client may take to send a JSON body")
 
     trusted_proxies: list[str] = Field(

@@ -52,7 +52,10 @@ DOCUMENT, TASK, BASE = Subject.DOCUMENT, Subject.TASK, Subject.KNOWLEDGE_BASE
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`also`: the statuses that it can answer besides those that router/web/operations.py knows from its shape."""
+    """`also`: the statuses that it can answer besides those that router/web/operations.py knows from its shape.
+
+    `batch`: its body may be as large as that of many calls.
+    """
 
     method: str
     path: str
@@ -60,6 +63,7 @@ class Endpoint:
     rule: Rule
     status: int = 200
     also: tuple[int, ...] = ()
+    batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class StreamEndpoint:
 ENDPOINTS = (
     # Uploads
     Endpoint("POST", "/uploads", create_upload, WRITES, 201, also=(200,)),
-    Endpoint("POST", "/uploads/batch", create_uploads, WRITES, 201),
+    Endpoint("POST", "/uploads/batch", create_uploads, WRITES, 201, batch=True),
     Endpoint("GET", "/uploads/{document_id}/parts", list_parts, edits(DOCUMENT), also=(409,)),
     Endpoint("POST", "/uploads/{document_id}/parts", sign_parts, edits(DOCUMENT)),
     Endpoint("POST", "/uploads/{document_id}/complete", complete_upload, edits(DOCUMENT)),

@@ -25,11 +25,12 @@ from router.web.replies import error_reply, response
 def serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
     settings = services.settings
     contract = contract_of(endpoint.handler)
+    limit = settings.max_batch_bytes if endpoint.batch else settings.max_request_bytes
 
     async def answer(request: Request) -> Response:
         try:
             key = "" if endpoint.rule.scope is None else credential(request.headers)
-            body = await read_body(request, settings.max_request_bytes, settings.request_seconds)
+            body = await read_body(request, limit, settings.request_seconds)
             reply = await run_in_threadpool(call, request, key, body)
         except BrigadeError as error:
             reply = error_reply(error)

@@ -135,7 +135,9 @@ def test_what_never_came_expires_and_when_it_comes_after_all_it_is_a_new_version
 
 
 def test_a_thousand_are_announced_at_once(system: System) -> None:
-    files = [{"filename": f"文档 {number}.txt", "size": number, "metadata": {"n": number}} for number in range(1000)]
+    files = [
+        {"filename": f"文档 {number}.txt", "size": number, "metadata": {"n": "x" * 2000}} for number in range(1000)
+    ]
     answer = system.http.post("/v1/uploads/batch", json={"files": files})
     assert answer.status_code == 201
     items = answer.json()["items"]
