@@ -383,7 +383,7 @@ def test_tokens_in_addresses_are_not_logged(
         closed(socket)
     with pytest.raises(InvalidStatus):
         api.connect("t", f"?token={ann}", origin="https://evil.example")
-    monkeypatch.setattr("router.web.streams.authenticate", lambda *_: 1 / 0)
+    monkeypatch.setattr("router.web.streams.admit", lambda *_: 1 / 0)
     with pytest.raises(ConnectionClosed), api.connect("t", f"?token={ann}") as socket:
         update(socket)
     with pytest.raises(httpx.HTTPError), api.events("t", ann) as answer:
