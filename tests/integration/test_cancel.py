@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 from uuid import uuid4
 
-import pymupdf
 import pytest
-import urllib3
 
 from common import task_requests
 from common.context import Context
@@ -116,11 +116,11 @@ def test_a_step_that_makes_records_without_end_is_stopped_between_two(beating: R
 
 
 def test_a_step_that_only_reads_is_stopped_between_two_records(beating: Rig) -> None:
-    forever = partial(beating.store.lines)
+    once = beating.store.lines
 
     def lines(key: str, span: tuple[int, int] | None = None) -> Iterator[bytes]:
         while True:
-            yield from forever(key, span)
+            yield from once(key, span)
 
     beating.store.lines = lines  # type: ignore[method-assign]
 
@@ -152,19 +152,10 @@ def test_between_batches_no_other_begins(beating: Rig) -> None:
     assert beating.names().count("VECTORIZE") == 1
 
 
-def test_a_download_is_stopped_between_two_reads(beating: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_stopped_between_two_reads(beating: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ObjectStore(beating.services.settings)
-
-    class Endless(urllib3.HTTPResponse):
-        def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
-            while True:
-                yield b"x"
-
-    @contextmanager
-    def opened(*_: Any) -> Iterator[Endless]:
-        yield Endless()
-
-    monkeypatch.setattr(store, "_open", opened)
+    body = SimpleNamespace(stream=lambda _: itertools.repeat(b"x"))
+    monkeypatch.setattr(store, "_open", lambda *_: nullcontext(body))
     pin = Pin("b", "k", "e", 1)
     beating.before["EXTRACT_TEXT"] = lambda ctx: store.download(pin, Path("/dev/null"), ctx.check_cancelled)
     assert cancelled_after(beating, "EXTRACT_TEXT") < _SECONDS
@@ -182,13 +173,20 @@ def replace_step(rig: Rig, number: int, function: Callable[..., Any]) -> None:
 
 
 def long_pdf(pages: int = 20_000) -> bytes:
-    """A PDF that takes the worker many seconds: 1,200 such pages are read in one."""
-    with pymupdf.open() as document:
-        page = document.new_page()
-        page.insert_textbox(page.rect, "A bucket brigade hands water along to the fire. " * 60)
-        for _ in range(pages - 1):
-            document.fullcopy_page(0)
-        return bytes(document.tobytes())
+    """A PDF that takes the worker many seconds; all its pages share one content."""
+    words = b"BT /F 9 Tf 50 800 Td 11 TL " + b"(A bucket brigade hands water along to the fire.) Tj T* " * 60 + b"ET"
+    kids = b" ".join(b"%d 0 R" % number for number in range(4, pages + 4))
+    font = b"<</F <</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>>>"
+    page = b"<</Type /Page /Parent 2 0 R /Contents 3 0 R /Resources <</Font %s>>>>" % font
+    objects = [
+        b"<</Type /Catalog /Pages 2 0 R>>",
+        b"<</Type /Pages /Count %d /MediaBox [0 0 595 842] /Kids [%s]>>" % (pages, kids),
+        b"<</Length %d>>\nstream\n%s\nendstream" % (len(words), words),
+        *[page] * pages,
+    ]
+    # Without a table of where they stand: readers find the objects by themselves.
+    body = b"".join(b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer <</Root 1 0 R>>\n%%EOF\n"
 
 
 def long_text() -> bytes:
