@@ -73,7 +73,7 @@ class Store:
             ):
                 if not response.is_success:
                     body = response.read().decode(errors="replace")
-                    raise DownloadRefused(f"The store refused: {response.status_code} {_store_says(body)}")
+                    raise DownloadRefused(f"The store refused the download: {response.status_code} {_store_says(body)}")
                 for piece in response.iter_bytes(_PIECE_BYTES):
                     file.write(piece)
                     on_bytes(len(piece))

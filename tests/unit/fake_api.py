@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 KEY = "bb_the-key-of-the-fake-api-0123456789"
 STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE", "STORE")
@@ -16,7 +17,10 @@ STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE
 
 @dataclass
 class FakeApi:
-    """`looks`: after how many a task ends. Names in `failing` end as FAILED, those in `refused` the store refuses."""
+    """`looks`: after how many a task ends. Names in `failing` end as FAILED, those in `refused` the store refuses.
+
+    `answers`: to further calls, by method and path; what else they were sent is in `asked`.
+    """
 
     url: str
     looks: int = 2
@@ -29,8 +33,16 @@ class FakeApi:
     store_headers: list[dict[str, str]] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, int] = field(default_factory=dict)
+    there: dict[str, str] = field(default_factory=dict)
+    announced: list[dict[str, Any]] = field(default_factory=list)
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
 
     def announce(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.announced.append(body)
+        if body["filename"] in self.there and not body.get("allow_duplicate"):
+            known = self.there[body["filename"]]
+            return 200, {"document_id": known, "task_id": f"task-{known}", "key": "incoming/k", "duplicate": True}
         document_id = f"d{len(self.names)}"
         self.names[document_id] = body["filename"]
         key = f"incoming/{document_id}/{body['filename']}"
@@ -102,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         return api
 
     def do_GET(self) -> None:
+        if self._answered_as_told():
+            return
         if self.path == "/readyz":
             answer = self.api.readiness.pop(0) if self.api.readiness else {"status": "ready", "checks": {}}
             self._answer(200 if answer["status"] == "ready" else 503, answer)
@@ -111,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*self.api.task(self.path.removeprefix("/v1/tasks/")))
 
     def do_POST(self) -> None:
+        if self._answered_as_told():
+            return
         body = json.loads(self._body())
         if not self._may():
             return
@@ -120,7 +136,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.api.searches.append(body)
             self._answer(200, {"hits": self.api.hits, "took_ms": 3.5})
 
+    def do_DELETE(self) -> None:
+        self._answered_as_told()
+
     def do_PUT(self) -> None:
+        if self._answered_as_told():
+            return
         document_id = self.path.removeprefix("/store/").partition("?")[0]
         self.api.store_headers.append({name.lower(): value for name, value in self.headers.items()})
         body = self._body()
@@ -130,6 +151,20 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.api.stored[document_id] = body
             self._send(200, b"", "text/plain")
+
+    def _answered_as_told(self) -> bool:
+        path, _, query = self.path.partition("?")
+        answer = self.api.answers.get(f"{self.command} {path}")
+        if answer is None:
+            return False
+        body = self._body()
+        self.api.asked.append((f"{self.command} {path}", json.loads(body) if body else parse_qs(query)))
+        status, value = answer
+        if isinstance(value, bytes):
+            self._send(status, value, "application/octet-stream")
+        else:
+            self._answer(status, value)
+        return True
 
     def _stream(self, task_id: str) -> None:
         """Every look at the task as an event, to its end. The stream ends with the connection."""
@@ -155,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers["Content-Length"]))
+        return self.rfile.read(int(self.headers["Content-Length"] or 0))
 
     def _answer(self, status: int, value: dict[str, Any]) -> None:
         self._send(status, json.dumps(value).encode(), "application/json")
