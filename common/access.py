@@ -116,6 +116,8 @@ def find_base(connection: Connection, caller: Principal, name: str | None, role:
     Raises `NotFound` for one that does not exist or is not theirs, which are told apart nowhere, since names can be
     guessed; `Forbidden` if they may see it but have not the role.
     """
+    if name is None and caller.default_base:
+        return caller.default_base  # it is theirs for good: nobody can delete it or give it away
     parameters = {"name": name, "user": caller.user_id, "all": caller.sees_all}
     row = connection.execute(_FIND_BASE, parameters).one_or_none()
     if row is None:

@@ -120,7 +120,8 @@ def find(connection: Connection, key: str) -> Principal | None:
     """Whose key this is, if it is one that works."""
     row: Row[Any] | None = connection.execute(
         text("""
-            SELECT api_keys.hash, api_keys.prefix, api_keys.scopes, api_keys.expires_at, users.id, users.is_admin
+            SELECT api_keys.hash, api_keys.prefix, api_keys.scopes, api_keys.expires_at, users.id, users.is_admin,
+                users.default_knowledge_base_id AS default_base
             FROM api_keys JOIN users ON users.id = api_keys.user_id
             WHERE api_keys.prefix = :prefix AND api_keys.revoked_at IS NULL AND users.disabled_at IS NULL
                 AND coalesce(api_keys.expires_at > now(), true)
@@ -129,7 +130,9 @@ def find(connection: Connection, key: str) -> Principal | None:
     ).one_or_none()
     if row is None or not hmac.compare_digest(bytes(row.hash), _hash(key)):
         return None
-    return Principal(row.id, row.is_admin, _known(row.scopes), row.prefix, row.expires_at)
+    return Principal(
+        row.id, row.is_admin, _known(row.scopes), row.prefix, row.expires_at, default_base=row.default_base or ""
+    )
 
 
 def _known(scopes: Collection[str]) -> frozenset[Scope]:

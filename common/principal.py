@@ -21,13 +21,17 @@ TOKEN = "token"  # noqa: S105 - what a principal's credential is called when it 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`credential` names what was shown, and tells nothing of its secret: a key's prefix, or "token"."""
+    """`credential` names what was shown, and tells nothing of its secret: a key's prefix, or "token".
+
+    `default_base`: the knowledge base of their own that is meant where they name none; empty: it was not looked up.
+    """
 
     user_id: str
     is_admin: bool
     scopes: frozenset[Scope] = ALL_SCOPES
     credential: str = ""
     expires_at: datetime | None = None
+    default_base: str = ""
 
     @property
     def sees_all(self) -> bool:

@@ -55,15 +55,19 @@ class Authenticator:
         if claims is None:
             return None
         # A token of the very moment at which a password changed may be from before it.
-        is_admin = connection.execute(
+        user = connection.execute(
             text("""
-                SELECT is_admin FROM users
+                SELECT is_admin, default_knowledge_base_id AS default_base FROM users
                 WHERE id = :id AND disabled_at IS NULL
                     AND coalesce(tokens_valid_after < to_timestamp(:issued), true)
             """),
             {"id": claims.sub, "issued": claims.iat},
-        ).scalar_one_or_none()
-        return None if is_admin is None else Principal(claims.sub, is_admin, claims.scopes, TOKEN, claims.expires_at)
+        ).one_or_none()
+        if user is None:
+            return None
+        return Principal(
+            claims.sub, user.is_admin, claims.scopes, TOKEN, claims.expires_at, default_base=user.default_base or ""
+        )
 
 
 def same_secret(given: str, expected: str) -> bool:

@@ -16,7 +16,7 @@ _OF_TASK = "knowledge_base_id, status, error_code, error_message, started_at, co
 _OF_STEP = "status, progress, details, error_code, error_message, attempt, not_before, started_at, completed_at"
 
 _REVOKING = {
-    "users": "UPDATE OF is_admin, disabled_at, tokens_valid_after OR DELETE",
+    "users": "UPDATE OF is_admin, disabled_at, tokens_valid_after, default_knowledge_base_id OR DELETE",
     "api_keys": "UPDATE OF hash, user_id, scopes, revoked_at, expires_at OR DELETE",
     "knowledge_bases": "UPDATE OF owner_id OR DELETE",
     "knowledge_base_members": "UPDATE OF role OR DELETE",
