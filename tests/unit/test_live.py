@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
+from starlette.websockets import WebSocket
 
 from common.errors import Forbidden, Unauthenticated
 from common.models import Status
+from common.settings import Settings
 from common.task_views import TaskView
 from router.web.live import State, Watch
+from router.web.rules import PUBLIC
+from router.web.streams import Streams
+from router.web.websocket import TaskSocket
 
 TASK = TaskView(
     task_id="t",
@@ -92,3 +98,12 @@ def test_a_state_is_its_tasks_json_alone_and_as_an_event() -> None:
 @pytest.mark.parametrize("status", Status)
 def test_a_task_has_ended_when_only_a_person_can_change_it(status: Status) -> None:
     assert state(status=status).ended == (status in ("COMPLETED", "FAILED", "CANCELLED"))
+
+
+def test_a_message_that_is_not_taken_in_time_is_given_up() -> None:
+    """On Linux the kernel gives up, too, but not on a client that takes a byte now and then."""
+    settings = Settings(stream_send_seconds=0.01)
+    streams = cast("Streams", SimpleNamespace(services=SimpleNamespace(settings=settings)))
+    deaf = cast("WebSocket", SimpleNamespace(send_text=lambda _: asyncio.Event().wait()))
+    with pytest.raises(TimeoutError):
+        asyncio.run(TaskSocket(streams, PUBLIC)._send(deaf, "x"))
