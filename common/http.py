@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
@@ -69,17 +70,20 @@ def decode_query(parameters: Sequence[tuple[str, str]], shape: type[T]) -> T:
         )
     if any("\0" in value for value in query.values()):
         raise RequestError("The query holds a NUL character, which no text may.", code="INVALID_QUERY")
-    values = {known[name]: _plain(name, getattr(decoded, known[name])) for name in query}
+    values = {known[name]: _plain(name, text, getattr(decoded, known[name])) for name, text in query.items()}
     return cast("T", msgspec.structs.replace(cast("msgspec.Struct", decoded), **values))
 
 
-def _plain(name: str, value: Any) -> Any:
-    """A parameter's value, unless it is one that only msgspec takes for what was wanted: `null`, `NaN`, `inf`."""
-    try:
-        if isinstance(value, datetime):
-            return value.astimezone(UTC)
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
+def _plain(name: str, text: str, value: Any) -> Any:
+    """A parameter's value, unless only msgspec takes it for what was wanted: `null`, `NaN`, 0.5 as a time."""
+    match value:
+        case datetime() if ":" in text:
+            with suppress(OverflowError):  # in the first or the last hours that there are
+                return value.astimezone(UTC)
+        case float() if math.isfinite(value):
             return value
-    except OverflowError:  # in the first or the last hours that there are
-        pass
+        case None | datetime() | float():
+            pass
+        case _:
+            return value
     raise RequestError(f"The parameter {name!r} has no value that this call takes.", code="INVALID_QUERY")

@@ -111,6 +111,13 @@ class _Schemas:
     def of(self, shape: Any) -> Any:
         return self._of[repr(shape)]
 
+    def demands(self, shape: Any) -> bool:
+        """Whether it has to be sent: a body of which nothing must be told may be left out."""
+        if repr(shape) in self._fields:
+            return True
+        schema = self.of(shape)
+        return bool(self.components[_name(schema)]["required"]) if "$ref" in schema else True
+
     def fields_of(self, shape: Any) -> Any:
         return self._fields[repr(shape)]
 
@@ -144,7 +151,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         "security": [{scheme: []} for scheme in operation.scheme],
     }
     if operation.body is not None:
-        made["requestBody"] = {"required": True, "content": _body(operation, schemas)}
+        made["requestBody"] = {"required": schemas.demands(operation.body), "content": _body(operation, schemas)}
     return made
 
 
@@ -153,7 +160,8 @@ def _body(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         return {JSON: _content(schemas.of(operation.body), operation.name, "body")}
     form = schemas.fields_of(operation.body)
     part = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-    fields = {name: _without_null(value) for name, value in form["properties"].items()}
+    # Pages send all fields that they have, and those that were not filled in are empty.
+    fields = {name: {"anyOf": [_without_null(value), {"const": ""}]} for name, value in form["properties"].items()}
     properties = {operation.file: part, **fields}
     return {"multipart/form-data": {"schema": {**form, "properties": properties, "required": [operation.file]}}}
 

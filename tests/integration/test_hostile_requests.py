@@ -53,8 +53,8 @@ class Api:
 
 @pytest.fixture(scope="module")
 def api(system: System) -> Iterator[Api]:
-    changes = {"max_request_bytes": BODY_BYTES, "request_seconds": BODY_SECONDS, "requests_per_minute": 0}
-    with WholeApi(system.settings, **changes) as whole:
+    appetite = {"max_request_bytes": BODY_BYTES, "max_batch_bytes": BODY_BYTES, "request_seconds": BODY_SECONDS}
+    with WholeApi(system.settings, requests_per_minute=0, **appetite) as whole:
         made = Api(whole, system.key)
         with closing(made.http):
             yield made

@@ -6,18 +6,20 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import anyio.to_thread
 import grpc
 import httpx
+import msgspec
 import pytest
 from prometheus_client import generate_latest
 from pymilvus import MilvusException
 
 from common.errors import BrigadeError, ConfigurationError, RequestError, Unavailable
-from common.http import Call, decode_body
+from common.http import Call, decode_body, decode_query
 from common.index.server import Server
 from common.limits import Limits
 from common.principal import Principal
@@ -260,3 +262,39 @@ def test_who_waits_for_another_to_connect_waits_one_timeout() -> None:
     server = Server(Settings(server_timeout_seconds=0.01))
     with server._connecting, pytest.raises(Unavailable, match="still connecting"):
         server.call("search")
+
+
+class _Query(msgspec.Struct):
+    text: str | None = None
+    number: float = 0
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"number": "NaN"},
+        {"number": "inf"},
+        {"number": "null"},
+        {"at": "null"},
+        {"at": "0.5"},
+        {"at": "0001-01-01T00:00:00+10:00"},
+        {"at": "2026-11-22T12:00:00"},
+        {"text": "a\0"},
+        {"unknown": "1"},
+    ],
+)
+def test_a_query_holds_what_was_asked_for_and_nothing_like_it(query: dict[str, str]) -> None:
+    with pytest.raises(RequestError) as caught:
+        decode_query(list(query.items()), _Query)
+    assert caught.value.code == "INVALID_QUERY"
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(RequestError, match="more than once"):
+        decode_query([("text", "a"), ("text", "b")], _Query)
+
+
+def test_a_text_may_be_any_and_a_time_is_told_in_utc() -> None:
+    query = decode_query([("text", "null"), ("at", "2026-11-22T12:00:00-17:05")], _Query)
+    assert query == _Query(text="null", at=datetime(2026, 11, 23, 5, 5, tzinfo=UTC))
