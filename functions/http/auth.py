@@ -84,6 +84,7 @@ def who_am_i(call: Call) -> Me:
 def change_password(call: Call, body: PasswordChange) -> None:
     """Set a new password. All access tokens of before are void."""
     user_id = call.caller.user_id
+    call.services.limits.login(user_id, call.address)
     with call.services.database.transaction() as connection:
         kept = users.password_hash(connection, user_id)
     if kept is None:
