@@ -48,6 +48,7 @@ OIDC = {("GET", "/v1/auth/oidc/login"), ("GET", "/v1/auth/oidc/callback")}  # te
 ROOT_SOCKET = ("WS", "/ws/tasks/{task_id}")
 
 PUBLIC = {"/auth/token"}
+ADMINS = ("/users", "/audit")
 # Calls that change nothing though they are no GET.
 READING = {("POST", "/search"), ("POST", "/knowledge-bases/{knowledge_base_id}/search"), ("WS", "/ws/tasks/{task_id}")}
 # In a body or query, these name what is somebody's.
@@ -160,6 +161,7 @@ def test_a_rule_looks_at_what_the_path_names_and_asks_enough(line: Line) -> None
     names = [subject for subject in Subject if f"{{{subject}}}" in line.path]
     assert names == ([line.rule.subject] if line.rule.subject else [])
     assert (line.rule.scope is None) == (line.path in PUBLIC)
+    assert (line.rule.scope is Scope.ADMIN) == line.path.startswith(ADMINS)
     if line.rule.scope is Scope.READ:
         assert line.method == "GET" or (line.method, line.path) in READING
     if line.rule.scope is Scope.WRITE and line.rule.subject and line.path.rpartition("/")[2] != "{user_id}":
