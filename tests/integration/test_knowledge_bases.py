@@ -157,7 +157,7 @@ def test_each_role_may_what_it_says_and_no_more(worker: System, one: Person, oth
         return {other.http.request(method, path, json=body).status_code for method, (path, body) in changes.items()}
 
     def may_own() -> set[int]:
-        asked = [other.http.patch(at, json={"description": "x"}), share(other, base, other.id, "editor")]
+        asked = [other.http.patch(at, json={"description": "x"}), share(other, base, other.id, "owner")]
         return {answer.status_code for answer in asked}
 
     assert other.http.get(f"/v1/documents/{document}").status_code == 403
