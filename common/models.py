@@ -58,7 +58,8 @@ class User(Base):
     tokens_valid_after: Mapped[datetime | None]  # access tokens issued earlier are void: a new password, a logout
     oidc_issuer: Mapped[str | None]
     oidc_subject: Mapped[str | None]
-    default_knowledge_base_id: Mapped[str | None] = mapped_column(ForeignKey("knowledge_bases.id"))
+    # Each of the two tables refers to the other.
+    default_knowledge_base_id: Mapped[str | None] = mapped_column(ForeignKey("knowledge_bases.id", use_alter=True))
 
     __table_args__ = (Index("users_by_oidc", "oidc_issuer", "oidc_subject", unique=True),)
 
