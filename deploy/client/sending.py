@@ -83,10 +83,14 @@ class Sending:
             self._stopped.wait(0 if expired else _FIRST_PAUSE_SECONDS * 2**attempt)
 
     def _heard(self, count: int) -> None:
-        if self._stopped.is_set():
-            raise Cancelled
         with self._lock:
-            self._on_bytes(count)
+            if self._stopped.is_set():
+                raise Cancelled
+            try:
+                self._on_bytes(count)
+            except BaseException:
+                self._stopped.set()
+                raise
 
 
 class _Urls:

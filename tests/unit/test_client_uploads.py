@@ -180,7 +180,10 @@ def test_a_store_that_stays_away_is_an_error_after_a_few_attempts(upload: Upload
 
 
 def test_who_listens_can_stop_it_and_what_arrived_stays(upload: Upload, client: Client, file: Path) -> None:
+    said: list[str] = []
+
     def on_bytes(count: int) -> None:
+        said.append("no" if upload.arrived else "yes")
         if upload.arrived:
             raise Cancelled
 
@@ -188,6 +191,7 @@ def test_who_listens_can_stop_it_and_what_arrived_stays(upload: Upload, client: 
         client.upload(file, on_bytes=on_bytes)
     assert upload.arrived
     assert not upload.completed
+    assert said.index("no") == len(said) - 1  # nobody is asked again
 
 
 def test_a_duplicate_is_not_sent(upload: Upload, client: Client, file: Path) -> None:
