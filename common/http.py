@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,20 +15,32 @@ from common.errors import RequestError
 from common.pipelines import Pipeline
 from common.principal import Principal
 from common.services import Services
+from common.steps import StepRef
 from common.untrusted import UNREADABLE, holds_nul
 
 T = TypeVar("T")
 
+# The name of a pipeline, and the steps whose messages are to go out.
+Send = Callable[[str, Sequence[StepRef]], None]
+
+
+def leave_to_the_relay(_pipeline: str, _refs: Sequence[StepRef]) -> None:
+    """The scheduler sends what nobody has sent: later, and no less surely."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`caller` is who asks. `path`: the path's parameters by name. `address`: the client's, as the server saw it."""
+    """`caller` is who asks. `path`: the path's parameters by name. `address`: the client's, as the server saw it.
+
+    `send`: for steps that the call has made ready, once its transaction is over.
+    """
 
     services: Services
     pipelines: Mapping[str, Pipeline]
     caller: Principal
     path: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    send: Send = leave_to_the_relay
 
 
 @dataclass(frozen=True, slots=True)

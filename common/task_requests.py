@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 from common import tasks
 from common.errors import Conflict, NotFound
 from common.models import Status
+from common.steps import StepRef
 
 _DELETE = "DOCUMENT_DELETE"
 
@@ -31,11 +32,10 @@ def cancel(connection: Connection, task_id: str) -> str:
     return Status.CANCELLED
 
 
-def retry(connection: Connection, task_id: str, *, unsent_seconds: float) -> str:
-    """A FAILED task goes on at the step that failed; returns its status, RUNNING. `Conflict` if it cannot.
+def retry(connection: Connection, task_id: str) -> tuple[str, list[StepRef]]:
+    """A FAILED task goes on at the step that failed; returns its type and the messages to send. `Conflict` if not.
 
-    What earlier steps and batches made is used again; attempts are counted anew. `unsent_seconds`: after which the
-    relay sends what nobody has sent.
+    What earlier steps and batches made is used again; attempts are counted anew.
     """
     _lock_key(connection, task_id)
     task = _locked(connection, task_id)
@@ -50,21 +50,21 @@ def retry(connection: Connection, task_id: str, *, unsent_seconds: float) -> str
         """),
         {"task": task_id},
     )
-    connection.execute(
+    ready = connection.execute(
         text("""
             UPDATE task_details
             SET status = CASE WHEN batch = 0 AND batches IS NOT NULL THEN 'RUNNING' ELSE 'PENDING' END,
                 attempt = 0, error_code = NULL, error_message = NULL, completed_at = NULL,
                 started_at = CASE WHEN batch = 0 AND batches IS NOT NULL THEN now() END,
                 not_before = NULL, published_at = NULL, owner = NULL, lease_until = NULL,
-                -- As if it had been ready for so long: the relay sends it at its next look.
-                ready_at = CASE WHEN ready_at IS NOT NULL THEN now() - :unsent * interval '1 second' END
+                ready_at = CASE WHEN ready_at IS NOT NULL THEN now() END
             WHERE task_id = :task AND status NOT IN ('COMPLETED', 'SKIPPED')
                 AND step_order = (SELECT min(step_order) FROM task_details WHERE task_id = :task AND status = 'FAILED')
+            RETURNING task_id, step_order, step_name, batch, ready_at
         """),
-        {"task": task_id, "unsent": unsent_seconds},
+        {"task": task_id},
     )
-    return Status.RUNNING
+    return task.type, [StepRef(*row[:4]) for row in ready if row.ready_at is not None]
 
 
 _REFUSALS = {

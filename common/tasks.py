@@ -143,22 +143,3 @@ def mark_published(connection: Connection, refs: Sequence[StepRef]) -> None:
             "batches": [ref.batch for ref in refs],
         },
     )
-
-
-def hand_over(connection: Connection, refs: Sequence[StepRef], *, unsent_seconds: float) -> None:
-    """Nobody here can send these messages: the relay does, at its next look.
-
-    `unsent_seconds`: after which it sends what nobody has sent.
-    """
-    connection.execute(
-        text("""
-            UPDATE task_details AS step SET ready_at = ready_at - :unsent * interval '1 second'
-            FROM unnest(:tasks ::text[], :steps ::int[]) AS given (task_id, step_order)
-            WHERE (step.task_id, step.step_order, step.batch) = (given.task_id, given.step_order, 0)
-        """),
-        {
-            "unsent": unsent_seconds,
-            "tasks": [ref.task_id for ref in refs],
-            "steps": [ref.step_order for ref in refs],
-        },
-    )

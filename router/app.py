@@ -17,6 +17,7 @@ from common.settings import Settings
 from common.telemetry import configure_logging
 from router.broker import PikaBroker
 from router.health import Health
+from router.outbox import Outbox
 from router.web.endpoints import ENDPOINTS, FORMS, PREFIXES, STREAMS
 from router.web.forms import serve_form
 from router.web.headers import around
@@ -42,13 +43,14 @@ def create_app(settings: Settings) -> Starlette:
     broker = PikaBroker(
         settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds, patience_seconds=0
     )
+    outbox = Outbox(services.database, broker)
     live = Live(services)
     streams = Streams(services, live)
     routes: list[BaseRoute] = [
         *unprefixed(settings, Health(services, broker), Webhook(settings, broker)),
         *oidc_routes(settings, services),
     ]
-    calls = [Served(e.method, e.path, serve(e, services)) for e in ENDPOINTS]
+    calls = [Served(e.method, e.path, serve(e, services, outbox.send_now)) for e in ENDPOINTS]
     calls += [Served(form.method, form.path, serve_form(form, services)) for form in FORMS]
     open_ones = stream_routes(streams)
     # What is not there is said to be so: a redirect would only move the fault, and a token in the query with it.

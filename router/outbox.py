@@ -13,6 +13,7 @@ import structlog
 
 from common import tasks
 from common.db import Database
+from common.errors import Unavailable
 from common.steps import StepRef
 from router import letters, topology
 from router.broker import Broker, Publication
@@ -39,6 +40,14 @@ class Outbox:
         self._broker.publish([*map(letters.to_step, outgoing), *others])
         with self._lock:
             self._sent += [message.ref for message in outgoing]
+
+    def send_now(self, pipeline_name: str, refs: Sequence[StepRef]) -> None:
+        """Send the messages of these steps and mark them. What fails of it the relay makes good."""
+        try:
+            self.send(messages(pipeline_name, refs))
+            self.flush()
+        except Unavailable as error:
+            log.info("outbox.left_to_the_relay", messages=len(refs), reason=error.message)
 
     def flush(self) -> None:
         """Mark what was sent. Call it every second or so."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from sqlalchemy import RowMapping, text
 
-from common import access, audit, document_views, documents, paging, removals, tasks
+from common import access, audit, document_views, documents, paging, removals
 from common.access import Role
 from common.document_views import Filter
 from common.errors import NotFound, RequestError
@@ -149,8 +149,8 @@ def reprocess_document(call: Call) -> Begun:
         task_id, begun = documents.reprocess(
             connection, document_id, call.pipelines["DOCUMENT_UPLOAD"], user_id=call.caller.user_id
         )
-        tasks.hand_over(connection, begun, unsent_seconds=call.services.settings.outbox_seconds)
         audit.record(connection, call.caller, "document.reprocess", document_id, task_id=task_id)
+    call.send("DOCUMENT_UPLOAD", begun)
     return Begun(task_id=task_id)
 
 
@@ -165,8 +165,8 @@ def delete_document(call: Call) -> Begun:
             connection, document_id, call.pipelines["DOCUMENT_DELETE"], user_id=call.caller.user_id
         )
         if begun:
-            tasks.hand_over(connection, begun, unsent_seconds=call.services.settings.outbox_seconds)
             audit.record(connection, call.caller, "document.delete", document_id, task_id=task_id)
+    call.send("DOCUMENT_DELETE", begun)
     return Begun(task_id=task_id)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from sqlalchemy import RowMapping
 
-from common import access, audit, knowledge_bases, paging, tasks
+from common import access, audit, knowledge_bases, paging
 from common.access import Role, Subject
 from common.errors import NotFound, Refused, RequestError
 from common.http import Call
@@ -131,8 +131,8 @@ def delete_base(call: Call) -> BaseDeletion:
         begun = knowledge_bases.empty(
             connection, base_id, call.pipelines["DOCUMENT_DELETE"], user_id=call.caller.user_id
         )
-        tasks.hand_over(connection, begun, unsent_seconds=call.services.settings.outbox_seconds)
         audit.record(connection, call.caller, "knowledge_base.delete", base_id, documents=len(begun))
+    call.send("DOCUMENT_DELETE", begun)
     return BaseDeletion(knowledge_base_id=base_id, task_ids=[ref.task_id for ref in begun])
 
 

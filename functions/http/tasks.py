@@ -96,6 +96,7 @@ def retry_task(call: Call) -> TaskState:
     """Let a failed task go on at the step that failed. What earlier steps made is used again."""
     task_id = call.path["task_id"]
     with call.services.database.transaction() as connection:
-        status = task_requests.retry(connection, task_id, unsent_seconds=call.services.settings.outbox_seconds)
+        pipeline, ready = task_requests.retry(connection, task_id)
         audit.record(connection, call.caller, "task.retry", task_id)
-    return TaskState(task_id=task_id, status=status)
+    call.send(pipeline, ready)
+    return TaskState(task_id=task_id, status=Status.RUNNING)

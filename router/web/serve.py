@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from common.errors import BrigadeError, RequestError, RequestTimedOut, TooLarge, UnsupportedMedia
-from common.http import Call, Reply, decode_body, decode_query
+from common.http import Call, Reply, Send, decode_body, decode_query
 from common.services import Services
 from router.table import PIPELINES
 from router.web.admission import admit
@@ -22,7 +22,7 @@ from router.web.endpoints import Endpoint
 from router.web.replies import error_reply, response
 
 
-def serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
+def serve(endpoint: Endpoint, services: Services, send: Send) -> Callable[[Request], Any]:
     settings = services.settings
     contract = contract_of(endpoint.handler)
     limit = settings.max_batch_bytes if endpoint.batch else settings.max_request_bytes
@@ -45,7 +45,7 @@ def serve(endpoint: Endpoint, services: Services) -> Callable[[Request], Any]:
             taken["body"] = decode_body(body or b"{}", contract.body)  # some calls ask for nothing that must be told
         if contract.query is not None:
             taken["query"] = decode_query(request.query_params.multi_items(), contract.query)
-        made = endpoint.handler(Call(services, PIPELINES, caller, request.path_params, address), **taken)
+        made = endpoint.handler(Call(services, PIPELINES, caller, request.path_params, address, send), **taken)
         return made if isinstance(made, Reply) else Reply(made)
 
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import text
 
 from common import documents, open_uploads, removals, steps, uploads
 from common.context import Context
-from common.errors import Conflict, Rejected, Retryable
+from common.errors import Conflict, Rejected, Retryable, Unavailable
 from common.events import ObjectCreated
 from common.http import Call
 from common.principal import Principal
@@ -43,9 +44,8 @@ def refusal(ask: Any, rig: Rig, task_id: str) -> str:
 
 
 def relay(rig: Rig) -> int:
-    """What the scheduler does every few seconds."""
-    settings = rig.services.settings
-    return rig.outbox.relay(unsent_seconds=settings.outbox_seconds, lost_seconds=settings.lost_seconds)
+    """What the scheduler does with what nobody has sent."""
+    return rig.outbox.relay(unsent_seconds=0, lost_seconds=rig.services.settings.lost_seconds)
 
 
 def rows(rig: Rig, statement: str, **values: Any) -> list[Any]:
@@ -149,7 +149,7 @@ def test_a_retry_resumes_at_the_step_that_failed_and_runs_no_earlier_one_again(r
     task_id = fails(rig, "STORE")
     assert retry(rig, task_id) == "RUNNING"
     assert rig.task(task_id)["error_message"] is None
-    assert relay(rig) == 1  # at its first look: nobody waits for `outbox_seconds` again
+    assert relay(rig) == 1
     rig.run()
     task = rig.task(task_id)
     assert (task["status"], task["overall_progress"]) == ("COMPLETED", 100)
@@ -157,6 +157,27 @@ def test_a_retry_resumes_at_the_step_that_failed_and_runs_no_earlier_one_again(r
     assert task["task_details"][-1]["attempt"] == 1
     ((action,),) = rows(rig, "SELECT action FROM audit_log WHERE subject = :task", task=task_id)
     assert action == "task.retry"
+
+
+def test_a_retry_is_sent_at_once_and_only_once(rig: Rig) -> None:
+    task_id = fails(rig, "SPLIT")
+    asked = dataclasses.replace(call(rig, task_id), send=rig.outbox.send_now)
+    retry_task(asked)
+    assert relay(rig) == 0
+    rig.run()
+    assert rig.task(task_id)["status"] == "COMPLETED"
+
+
+def test_a_retry_while_rabbitmq_is_away_is_sent_by_the_relay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = fails(rig, "SPLIT")
+
+    def refuse(_: Any) -> None:
+        raise Unavailable("RabbitMQ is away", server="rabbitmq")
+
+    with monkeypatch.context() as away:
+        away.setattr(rig.broker, "publish", refuse)
+        retry_task(dataclasses.replace(call(rig, task_id), send=rig.outbox.send_now))
+    assert relay(rig) == 1
 
 
 def test_progress_does_not_go_back_with_a_retry(rig: Rig) -> None:
