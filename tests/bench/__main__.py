@@ -15,7 +15,7 @@ from rich.console import Console
 
 from common.errors import BrigadeError
 from deploy.local import environment
-from tests.bench import flood, growth, latency, long_pdfs, long_text, report, sockets, streamed, uploads
+from tests.bench import big_uploads, flood, growth, latency, long_pdfs, long_text, report, sockets, streamed, uploads
 from tests.bench.corpus import Corpus
 from tests.bench.report import Outcome
 from tests.bench.system import System
@@ -29,7 +29,10 @@ _MEASURES: dict[str, Measure] = {
     "growth": lambda system, corpus, options, say: growth.measure(system, corpus, options.documents, say),
     "uploads": lambda system, corpus, _, say: uploads.measure(system, corpus, say),
     "sockets": lambda system, corpus, options, say: sockets.measure(system, corpus, options.sockets, say),
-    "streamed": lambda system, corpus, options, say: streamed.measure(system, corpus, options.streamed_mb, say),
+    "streamed": lambda system, corpus, options, say: streamed.measure(system, corpus, options.file_mb, say),
+    "big-uploads": lambda system, corpus, options, say: big_uploads.measure(
+        system, corpus, options.big_uploads, options.file_mb, say
+    ),
     "long-text": lambda system, corpus, options, say: long_text.measure(system, corpus, options.text_mb, say),
 }
 
@@ -80,7 +83,10 @@ def _options(json: Path, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--documents", type=int, metavar="N", default=1000, help="documents to grow to")
     parser.add_argument("--sockets", type=int, metavar="N", default=1000, help="WebSockets on the API")
     parser.add_argument("--text-mb", type=int, metavar="N", default=100, help="size of the long text, MiB")
-    parser.add_argument("--streamed-mb", type=int, metavar="N", default=1024, help="size of the file in a form, MiB")
+    parser.add_argument("--file-mb", type=int, metavar="N", default=1024, help="size of a big file, MiB")
+    parser.add_argument(
+        "--big-uploads", type=int, metavar="N", default=10, help="how many of them straight to the store"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", default=json, help="where everything goes")
     return parser.parse_args(arguments)
 
