@@ -14,6 +14,7 @@ from common.settings import Settings
 from deploy.local.servers import LocalServers, NotInstalledError
 from deploy.local.state import free_port
 from deploy.migrate import migrate
+from tests.integration.live_api import LiveApi, People
 from tests.integration.rig import Rig
 from tests.integration.system import System
 
@@ -92,3 +93,22 @@ def rig(database_url: str) -> Iterator[Rig]:
     rig = Rig(database_url)
     yield rig
     rig.database.close()
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[LiveApi]:
+    with LiveApi(database_url) as api:
+        yield api
+
+
+@pytest.fixture
+def people(api: LiveApi) -> People:
+    return People(api.services)
+
+
+@pytest.fixture
+def ann(people: People) -> str:
+    """Her key; the task `t` is hers."""
+    key = people.user("ann")
+    people.task("ann", "t")
+    return key
