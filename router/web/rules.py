@@ -30,7 +30,7 @@ class Rule:
         if self.scope is None:
             return
         if self.scope not in caller.scopes:
-            raise Forbidden(f"This credential has not the scope {self.scope!r}.", needed=self.scope)
+            raise Forbidden(f"This credential has not the scope '{self.scope}'.", needed=self.scope)
         if self.scope is Scope.ADMIN and not caller.is_admin:
             raise Forbidden("Only an admin may do this.", needed=Scope.ADMIN)
         if self.subject is not None:
