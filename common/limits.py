@@ -18,6 +18,7 @@ from limits.strategies import FixedWindowRateLimiter
 from common.errors import TooMany
 from common.principal import Principal
 from common.settings import Settings
+from common.users import clean_username
 
 # Enough for all that are in use; when full, who guesses beside them makes them wait a minute, no more.
 _CREDENTIALS = 10_000
@@ -43,7 +44,8 @@ class Limits:
         The address comes first: who is refused there can fill no memory with names.
         """
         self._count(self._logins, f"address {_network(address)}", "logins from this address")
-        self._count(self._logins, f"name {hashlib.sha256(username.encode()).hexdigest()}", "logins as this user")
+        name = hashlib.sha256(clean_username(username).encode()).hexdigest()
+        self._count(self._logins, f"name {name}", "logins as this user")
 
     def guess(self, address: str, credential: str) -> None:
         """Raise `TooMany` if too many wrong credentials came from this address, unless this one was right before.
@@ -123,9 +125,11 @@ def _digest(credential: str) -> bytes:
 
 
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has the 2**64 beside it too."""
+    """Whoever has one IPv6 address has the 2**64 beside it too. IPv4 in IPv6's clothes, as `::` hears it, is IPv4."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return address
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

@@ -87,6 +87,21 @@ def test_whoever_has_one_ipv6_address_has_those_beside_it(clock: Clock) -> None:
     limited.login("otto", "2001:db8:1::2")
 
 
+def test_a_server_that_listens_on_both_sees_ipv4_addresses_as_different_ones(clock: Clock) -> None:
+    limited = limits(logins_per_minute=1)
+    limited.login("anna", "::ffff:1.2.3.4")
+    limited.login("otto", "::ffff:1.2.3.5")
+    with pytest.raises(TooMany, match="this address"):
+        limited.login("another", "1.2.3.4")
+
+
+def test_a_name_written_in_another_form_is_the_same_name(clock: Clock) -> None:
+    limited = limits(logins_per_minute=1)
+    limited.login("anna", "1.2.3.4")
+    with pytest.raises(TooMany, match="this user"):
+        limited.login("ａｎｎａ", "1.2.3.5")
+
+
 def test_what_is_over_is_forgotten(clock: Clock) -> None:
     limited = limits(logins_per_minute=1)
     for number in range(100):
