@@ -91,8 +91,8 @@ class Reader(Generic[T]):
         """
         if start > self._made.end:
             raise _no_cursor()
-        if page is not None and start == 0:
-            start = self._before(page)
+        if page is not None and start < self._made.end and self._page_at(start) < page:
+            start = max(start, self._before(page))
         found: list[T] = []
         position = start
         while position < self._made.end:
@@ -114,13 +114,18 @@ class Reader(Generic[T]):
     def _before(self, page: int) -> int:
         """The last cut before which no record of the page stands: what is looked through from there is little."""
         starts = [start for start in (0, *self._made.cuts) if start < self._made.end]
-        first = bisect_left(starts, page, key=lambda start: self._number(self._decode(next(self._lines(start)))))
+        first = bisect_left(starts, page, key=self._page_at)
         return starts[first - 1] if first else 0
+
+    def _page_at(self, start: int) -> int:
+        """The page of the record that begins at this byte."""
+        with closing(self._lines(start)) as lines:
+            return self._number(self._decode(next(lines)))
 
     def _number(self, record: T) -> int:
         return int(getattr(record, self._page_of))
 
-    def _lines(self, start: int) -> Iterator[bytes]:
+    def _lines(self, start: int) -> Generator[bytes, None, None]:
         """The records from this byte on, up to a cut that lies beyond what one answer holds."""
         end = next((cut for cut in self._made.cuts if cut >= start + _ANSWER_BYTES), self._made.end)
         # One byte more: the one before a record's first is a newline.

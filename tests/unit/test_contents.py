@@ -68,6 +68,17 @@ def test_one_page_of_many_is_found_without_reading_the_others() -> None:
     assert store.read < 60_000  # of two million
 
 
+def test_a_cursor_before_the_page_does_not_make_all_between_them_be_read() -> None:
+    store = Store()
+    reader = Reader(store, made(store, [Page(n, "x" * 1000) for n in range(1, 2001)], cut=32), Page, "number")
+    _, following = reader.read(0, limit=1)
+    assert following is not None
+    store.read = 0
+    pages, _ = reader.read(following, limit=10, page=1777)
+    assert [page.number for page in pages] == [1777]
+    assert store.read < 60_000
+
+
 def test_an_answer_ends_before_it_grows_large() -> None:
     store = Store()
     pages = [Page(n, "x" * 50_000) for n in range(1, 101)]
