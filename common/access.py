@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 
 from sqlalchemy import Connection, text
 
-from common.errors import Forbidden, NotFound
+from common.errors import Conflict, Forbidden, NotFound
 from common.principal import Principal
 
 
@@ -64,7 +64,7 @@ _FIND_BASE = text("""
         AND CASE WHEN CAST(:name AS text) IS NULL
             THEN base.id = (SELECT default_knowledge_base_id FROM users WHERE id = :user)
             ELSE base.id = :name OR base.name = :name END
-    ORDER BY base.id = :name DESC, own DESC, role DESC, base.id LIMIT 1
+    ORDER BY base.id = :name DESC, own DESC, role DESC, base.id LIMIT 2
 """)
 
 
@@ -114,16 +114,20 @@ def find_base(connection: Connection, caller: Principal, name: str | None, role:
     """The id of the base with this id, or else this name, among those that are the caller's; None: their default.
 
     Raises `NotFound` for one that does not exist or is not theirs, which are told apart nowhere, since names can be
-    guessed; `Forbidden` if they may see it but have not the role.
+    guessed; `Conflict` (AMBIGUOUS_NAME) for a name that several have shared with them: whoever calls a base as another
+    is called, and shares it, must not get what was meant for that one; `Forbidden` if they have not the role.
     """
     if name is None and caller.default_base:
         return caller.default_base  # it is theirs for good: nobody can delete it or give it away
     parameters = {"name": name, "user": caller.user_id, "all": caller.sees_all}
-    row = connection.execute(_FIND_BASE, parameters).one_or_none()
-    if row is None:
+    rows = connection.execute(_FIND_BASE, parameters).all()
+    if not rows:
         raise NotFound(
             f"There is no knowledge base {name!r}." if name else "You have no default knowledge base: name one."
         )
+    row = rows[0]
+    if len(rows) > 1 and not row.own and row.id != name:
+        raise Conflict(f"Several knowledge bases are called {name!r}: say which by its id.", code="AMBIGUOUS_NAME")
     if row.role < role:
         needed = role.name.lower()
         raise Forbidden(f"You may not put anything into the knowledge base {name!r}: you are no {needed} there.")

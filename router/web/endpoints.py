@@ -103,7 +103,7 @@ ENDPOINTS = (
     Endpoint("POST", "/tasks/{task_id}/cancel", cancel_task, edits(TASK), 202),
     Endpoint("POST", "/tasks/{task_id}/retry", retry_task, edits(TASK), 202),
     # Documents
-    Endpoint("GET", "/documents", list_documents, READS, also=(404,)),
+    Endpoint("GET", "/documents", list_documents, READS, also=(404, 409)),
     Endpoint("GET", "/documents/{document_id}", get_document, reads(DOCUMENT)),
     Endpoint("PATCH", "/documents/{document_id}", change_document, edits(DOCUMENT)),
     Endpoint("DELETE", "/documents/{document_id}", delete_document, deletes(DOCUMENT), 202),
