@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from threading import Semaphore
 from typing import Annotated
 
 import msgspec
 
 from common import audit, open_uploads
-from common.errors import Conflict, NotFound, Refused
+from common.errors import Conflict, NotFound, Refused, TooMany
 from common.http import Call
 from common.multipart import MAX_PARTS, Multipart, Part, UploadGone
 from common.open_uploads import OpenUpload
@@ -18,6 +20,8 @@ from common.services import Services
 # The rest of an upload's parts are signed when they are asked for: most fail or end long before.
 _SIGNED_AT_FIRST = 100
 _SIGNED_AT_ONCE = 1000
+# Each holds a connection to Postgres, of which there are few, while the store is at it, which may take long.
+_FINISHED_AT_ONCE = Semaphore(3)
 
 Number = Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
 
@@ -124,7 +128,7 @@ def complete_upload(call: Call, body: CompleteRequest) -> UploadEnd:
     _demand_open(upload)
     _demand_whole(upload, arrived, body.parts)
     # Of two at once a store may refuse both, or worse.
-    with call.services.database.exclusive(f"upload:{upload.document_id}") as connection:
+    with _turn(call), call.services.database.exclusive(f"upload:{upload.document_id}") as connection:
         try:
             Multipart(call.services.objects).complete(upload.key, upload.upload_id or "", arrived)
         except UploadGone:
@@ -152,9 +156,12 @@ def abort_upload(call: Call) -> UploadEnd:
     return UploadEnd(upload.document_id, upload.task_id, upload.key, upload.size)
 
 
-def sign(
-    services: Services, upload: OpenUpload, numbers: Iterable[int], *, at_most: int = _SIGNED_AT_FIRST
-) -> PartUrls:
+def signed_at_first(uploads: int) -> int:
+    """How many of its parts are signed for each of so many that are announced together: at least one."""
+    return max(1, min(_SIGNED_AT_FIRST, _SIGNED_AT_ONCE // uploads))
+
+
+def sign(services: Services, upload: OpenUpload, numbers: Iterable[int], *, at_most: int) -> PartUrls:
     """URLs for the first of these parts."""
     seconds, sizes = services.settings.upload_url_seconds, upload.part_sizes
     expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
@@ -202,6 +209,17 @@ def _arrived(services: Services, upload: OpenUpload) -> list[Part] | None:
             return None
         _demand_open(upload)
         raise
+
+
+@contextmanager
+def _turn(call: Call) -> Iterator[None]:
+    """Raises `TooMany` if none comes in time."""
+    if not _FINISHED_AT_ONCE.acquire(timeout=call.services.settings.server_timeout_seconds):
+        raise TooMany("Too many uploads are being finished at this moment. Try again in a second.")
+    try:
+        yield
+    finally:
+        _FINISHED_AT_ONCE.release()
 
 
 def _demand_open(upload: OpenUpload) -> None:

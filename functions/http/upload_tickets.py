@@ -55,7 +55,8 @@ def duplicate(existing: Existing) -> UploadTicket:
     )
 
 
-def ticket(services: Services, file: File, announced: Announcement) -> UploadTicket:
+def ticket(services: Services, file: File, announced: Announcement, *, urls: int) -> UploadTicket:
+    """`urls`: how many parts are signed, if it has parts."""
     upload, seconds = file.upload, services.settings.upload_url_seconds
     if upload.upload_id and upload.part_size:
         opened = OpenUpload(
@@ -67,7 +68,7 @@ def ticket(services: Services, file: File, announced: Announcement) -> UploadTic
             upload_id=upload.upload_id,
             part_size=upload.part_size,
         )
-        return multipart_ticket(services, opened, list(opened.part_sizes), resumed=False)
+        return multipart_ticket(services, opened, list(opened.part_sizes), urls=urls, resumed=False)
     presigner = services.presigner
     fields: dict[str, str] | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
@@ -87,8 +88,10 @@ def ticket(services: Services, file: File, announced: Announcement) -> UploadTic
     )
 
 
-def multipart_ticket(services: Services, upload: OpenUpload, left: Sequence[int], *, resumed: bool) -> UploadTicket:
-    signed = sign(services, upload, left)
+def multipart_ticket(
+    services: Services, upload: OpenUpload, left: Sequence[int], *, urls: int, resumed: bool
+) -> UploadTicket:
+    signed = sign(services, upload, left, at_most=urls)
     return UploadTicket(
         document_id=upload.document_id,
         task_id=upload.task_id,

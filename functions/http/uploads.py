@@ -16,7 +16,7 @@ from common.http import Call, Reply
 from common.multipart import Multipart, UploadGone, part_size
 from common.open_uploads import OpenUpload
 from common.uploads import Announcement, Content
-from functions.http.parts import missing
+from functions.http.parts import missing, signed_at_first
 from functions.http.upload_requests import File, UploadBatch, UploadRequest, checked
 from functions.http.upload_tickets import UploadTicket, UploadTickets, duplicate, multipart_ticket, ticket
 
@@ -48,6 +48,7 @@ def _tickets(call: Call, files: Sequence[File]) -> list[UploadTicket]:
     known: dict[int, UploadTicket] = {}
     resumable: dict[int, OpenUpload] = {}
     announced: list[Announcement] | None = None
+    urls = signed_at_first(len(files))
     with call.services.database.transaction() as connection:
         files = _in_their_bases(call, connection, files)
         known = _duplicates(connection, files)
@@ -57,11 +58,11 @@ def _tickets(call: Call, files: Sequence[File]) -> list[UploadTicket]:
             fresh = [file for index, file in enumerate(files) if index not in known]
             announced = _announce(call, connection, fresh)
     if announced is None:
-        known |= _resumed(call, resumable)
+        known |= _resumed(call, resumable, urls=urls)
         fresh = _begun(call, [file for index, file in enumerate(files) if index not in known])
         with call.services.database.transaction() as connection:
             announced = _announce(call, connection, fresh)
-    made = iter([ticket(call.services, file, one) for file, one in zip(fresh, announced, strict=True)])
+    made = iter([ticket(call.services, file, one, urls=urls) for file, one in zip(fresh, announced, strict=True)])
     return [known[index] if index in known else next(made) for index in range(len(files))]
 
 
@@ -104,7 +105,7 @@ def _resumable(
     return {places[place]: upload for place, upload in found.items()}
 
 
-def _resumed(call: Call, resumable: Mapping[int, OpenUpload]) -> dict[int, UploadTicket]:
+def _resumed(call: Call, resumable: Mapping[int, OpenUpload], *, urls: int) -> dict[int, UploadTicket]:
     """Tickets for what is left of these uploads; none for one that the store knows no more."""
     tickets = {}
     for index, upload in resumable.items():
@@ -112,7 +113,7 @@ def _resumed(call: Call, resumable: Mapping[int, OpenUpload]) -> dict[int, Uploa
             left = missing(call.services, upload)
         except UploadGone:
             continue
-        tickets[index] = multipart_ticket(call.services, upload, left, resumed=True)
+        tickets[index] = multipart_ticket(call.services, upload, left, urls=urls, resumed=True)
     return tickets
 
 
