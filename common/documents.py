@@ -183,12 +183,16 @@ def _drop(connection: Connection, event: ObjectCreated) -> tuple[str, str]:
 def _announced_by(connection: Connection, event: ObjectCreated) -> tuple[str, str] | None:
     """Owner and base of the upload that was announced for this key, if its document was deleted before it came.
 
-    Its tasks still know; of a base that was deleted as well, the owner's default takes its place.
+    Its tasks still know. The owner's default takes the place of a base that was deleted as well, or in which they may
+    no longer put anything: a URL outlives its owner's role.
     """
     row = connection.execute(
         text("""
-            SELECT task.created_by, CASE WHEN base.deleted_at IS NULL THEN base.id
-                                         ELSE owner.default_knowledge_base_id END AS base
+            SELECT task.created_by, CASE
+                WHEN base.deleted_at IS NULL AND (owner.is_admin OR base.owner_id = owner.id OR EXISTS (
+                    SELECT 1 FROM knowledge_base_members AS member
+                    WHERE (member.knowledge_base_id, member.user_id) = (base.id, owner.id) AND member.role <> 'reader'))
+                THEN base.id ELSE owner.default_knowledge_base_id END AS base
             FROM tasks AS task
                 JOIN users AS owner ON owner.id = task.created_by
                 JOIN knowledge_bases AS base ON base.id = task.knowledge_base_id

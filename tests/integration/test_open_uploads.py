@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from threading import Barrier, Lock
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from common.services import Services
 from common.settings import Settings
 from functions.http import parts, uploads
 from functions.http.parts import CompleteRequest, SentPart, SignRequest
-from functions.http.upload_requests import UploadRequest
+from functions.http.upload_requests import UploadBatch, UploadRequest
 from functions.http.upload_tickets import UploadTicket
 from functions.schedule.expire import expire
 from router.table import DOCUMENT_DELETE, DOCUMENT_UPLOAD, PIPELINES
@@ -95,6 +96,49 @@ def test_two_who_complete_at_once_get_the_same_answer(api: Api) -> None:
     assert len(set(map(repr, ends))) == 1
     assert api.sql("SELECT count(*) FROM audit_log WHERE action = 'upload.complete'")[0][0] == 1
     assert api.services.objects.exists(ticket.key)
+
+
+def test_uploads_that_are_finished_at_once_leave_connections_for_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = api.multipart()
+    api.send(ticket)
+    many = api.services.settings.work_threads + 4
+    together, lock, holding = Barrier(many), Lock(), [0, 0]  # now, and at most
+    listed, exclusive = Multipart.parts, api.services.database.exclusive
+
+    def look(*args: Any) -> Any:
+        found = listed(*args)
+        together.wait(30)
+        return found
+
+    @contextmanager
+    def counted(name: str) -> Iterator[Any]:
+        with lock:
+            holding[0] += 1
+            holding[1] = max(holding)
+        try:
+            with exclusive(name) as connection:
+                yield connection
+        finally:
+            with lock:
+                holding[0] -= 1
+
+    monkeypatch.setattr(Multipart, "parts", look)
+    monkeypatch.setattr(api.services.database, "exclusive", counted)
+    with ThreadPoolExecutor(many) as threads:
+        calls = [api.call(ticket.document_id)] * many
+        ends = list(threads.map(lambda call: parts.complete_upload(call, CompleteRequest()), calls))
+    assert {end.key for end in ends} == {ticket.key}
+    assert holding[1] <= many // 2
+
+
+def test_many_uploads_at_once_get_some_of_their_urls_and_ask_for_more(api: Api) -> None:
+    file = UploadRequest(filename="a.bin", size=1 << 30, method="multipart")
+    (alone,) = uploads.create_uploads(api.call(), UploadBatch([file])).items
+    tickets = uploads.create_uploads(api.call(), UploadBatch([file] * 40)).items
+    told = [len(ticket.parts) for ticket in tickets if isinstance(ticket.parts, list)]
+    assert (len(alone.parts), sum(told), len(told)) == (100, 1000, 40)  # type: ignore[arg-type]
 
 
 def test_parts_that_are_not_what_was_sent_are_named(api: Api) -> None:
@@ -200,3 +244,17 @@ def test_an_object_whose_document_is_gone_belongs_to_who_announced_it(api: Api) 
     )
     assert (row.user_id, row.base, row.created_by) == ("ann", "anns", "ann")
     assert row.id != ticket.document_id
+
+
+def test_an_object_of_who_may_no_longer_upload_there_does_not_come_into_the_base(api: Api) -> None:
+    for name in ("ann", "eve"):
+        api.sql("INSERT INTO users (id, username) VALUES (:name, :name) RETURNING 1", name=name)
+        api.sql("INSERT INTO knowledge_bases (id, name, owner_id) VALUES (:name, 'own', :name) RETURNING 1", name=name)
+        api.sql("UPDATE users SET default_knowledge_base_id = :name WHERE id = :name RETURNING 1", name=name)
+    api.sql("INSERT INTO knowledge_base_members VALUES ('ann', 'eve', 'editor') RETURNING 1")
+    ticket = Api(api.services, "eve").announce(knowledge_base_id="ann")
+    api.sql("DELETE FROM documents WHERE id = :id RETURNING 1", id=ticket.document_id)
+    api.sql("UPDATE knowledge_base_members SET role = 'reader' RETURNING 1")
+    task = api.arrive(ticket)
+    (row,) = api.sql("SELECT knowledge_base_id AS base, created_by FROM tasks WHERE id = :id", id=task)
+    assert (row.base, row.created_by) == ("eve", "eve")
