@@ -21,7 +21,7 @@ def holds_nul(body: bytes | bytearray | memoryview) -> bool:
     return _NUL.search(body) is not None
 
 
-def is_shallow(value: object, levels: int = 32) -> bool:
+def is_shallow(value: object, levels: int) -> bool:
     """Whether a value is nested no deeper: all that reads JSON, here and at the clients, gets through it."""
     if not isinstance(value, dict | list):
         return True

@@ -13,11 +13,11 @@ from sqlalchemy import RowMapping, text
 from common import access, audit, document_views, documents, paging, removals
 from common.access import Role
 from common.document_views import Filter
-from common.errors import NotFound, RequestError
+from common.errors import NotFound
 from common.filenames import clean_filename
 from common.http import Call
-from common.untrusted import is_shallow
 from functions.extractors import FORMATS, Format
+from functions.http.upload_requests import check_metadata
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -116,8 +116,8 @@ def change_document(call: Call, body: DocumentChange) -> DocumentView:
     document_id = call.path["document_id"]
     name = None if body.name is msgspec.UNSET else clean_filename(body.name)
     metadata = None if body.metadata is msgspec.UNSET else body.metadata
-    if not is_shallow(metadata):
-        raise RequestError("metadata may be nested 32 levels deep.", code="INVALID_BODY")
+    if metadata is not None:
+        check_metadata(call.services.settings, metadata)
     with call.services.database.transaction() as connection:
         connection.execute(
             text("""

@@ -10,6 +10,7 @@ import msgspec
 from common.errors import Refused, RequestError, TooLarge
 from common.filenames import clean_filename, guess_type
 from common.settings import Settings
+from common.untrusted import is_shallow
 from common.uploads import Upload
 
 # S3's limit for an object in one request.
@@ -50,7 +51,7 @@ class File:
 def checked(settings: Settings, request: UploadRequest) -> File:
     if request.size > settings.max_document_bytes:
         raise TooLarge(f"The file has {request.size:,} bytes; this server takes up to {settings.max_document_bytes:,}.")
-    _check_metadata(request.metadata, settings.max_metadata_bytes)
+    check_metadata(settings, request.metadata)
     method = request.method or (
         "put" if request.size <= min(settings.upload_put_bytes, _MAX_PUT_BYTES) else "multipart"
     )
@@ -69,16 +70,10 @@ def checked(settings: Settings, request: UploadRequest) -> File:
     return File(upload, method, request.allow_duplicate)
 
 
-def _check_metadata(metadata: dict[str, Any], max_bytes: int) -> None:
-    if not _is_shallow(metadata, _METADATA_LEVELS):
+def check_metadata(settings: Settings, metadata: dict[str, Any]) -> None:
+    """Raise `RequestError` for what is nested too deep, `Refused` (METADATA_TOO_LARGE) for what is too much."""
+    if not is_shallow(metadata, _METADATA_LEVELS):
         raise RequestError(f"metadata may be nested {_METADATA_LEVELS} levels deep.", code="INVALID_BODY")
-    size = len(msgspec.json.encode(metadata))
-    if size > max_bytes:
-        raise Refused(f"metadata has {size:,} bytes; it may have {max_bytes:,}.", code="METADATA_TOO_LARGE")
-
-
-def _is_shallow(value: object, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
+    size, most = len(msgspec.json.encode(metadata)), settings.max_metadata_bytes
+    if size > most:
+        raise Refused(f"metadata has {size:,} bytes; it may have {most:,}.", code="METADATA_TOO_LARGE")

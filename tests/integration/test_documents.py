@@ -98,6 +98,8 @@ def test_a_new_name_shows_in_search_at_once_and_metadata_is_replaced(worker: Sys
     deep = '{"metadata": {"a": ' + "[" * 40 + "]" * 40 + "}}"
     assert error(someone.http.patch(f"/v1/documents/{document}", content=deep)) == (400, "INVALID_BODY")
     assert error(someone.http.patch(f"/v1/documents/{document}", json={"name": ".."})) == (400, "INVALID_FILENAME")
+    much = someone.http.patch(f"/v1/documents/{document}", json={"metadata": {"a": "x" * 20_000}})
+    assert error(much) == (422, "METADATA_TOO_LARGE")
     entries = worker.sql("SELECT action, user_id FROM audit_log WHERE subject = :id ORDER BY id", id=document)
     assert [tuple(entry) for entry in entries[-2:]] == [("document.change", someone.id)] * 2
 
