@@ -22,7 +22,7 @@ def test_rows_of_versions_that_do_not_show_cannot_starve_those_that_do(worker: S
     ]
     worker.services.index.upsert(iter(left))
     for mode in ("dense", "keyword", "hybrid"):
-        hits = worker.client.search("quokka", mode=mode, top_k=3).hits
+        hits = worker.client.search("quokka, marsupial of Rottnest Island", mode=mode, top_k=3).hits
         assert shown in {hit.document_id for hit in hits}
         assert not any(hit.document_id.startswith("failed-") for hit in hits)
     for row in left:
