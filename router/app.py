@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        _ = services.presigner  # it says now, and not at the first upload, if its key can do more than upload
         broker.start()
         # The first search should not wait for the model.
         await run_in_threadpool(services.embedder.embed_query, "warm up")
