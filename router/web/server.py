@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from common.settings import Settings
+from router.web.heads import PunctualProtocol
 
 _GRACE_SECONDS = 4
 _MOST_SOCKET_BYTES = 16 * 1024  # commands have 20, a token a few thousand
@@ -19,6 +22,7 @@ def make_server(app: ASGIApp, settings: Settings) -> tuple[uvicorn.Server, socke
         app,
         host=settings.api_host,
         port=settings.api_port,
+        http=cast("Any", partial(PunctualProtocol, head_seconds=settings.request_seconds)),
         log_config=None,
         # At INFO it logs the addresses of WebSockets, which can hold tokens.
         log_level="warning",

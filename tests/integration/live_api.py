@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -62,8 +63,11 @@ class LiveApi:
         self.services.close()
 
     def connect(self, task_id: str, query: str = "", **options: Any) -> ClientConnection:
-        socket: ClientConnection = connect(f"ws://{self._host}/ws/tasks/{task_id}{query}", proxy=None, **options)
-        return socket
+        opened: ClientConnection = connect(f"ws://{self._host}/ws/tasks/{task_id}{query}", proxy=None, **options)
+        return opened
+
+    def raw(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.settings.api_port), timeout=10)
 
     @property
     def connections(self) -> int:

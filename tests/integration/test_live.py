@@ -333,6 +333,29 @@ def deaf(api: LiveApi, key: str) -> sockets.socket:
     return socket
 
 
+@pytest.mark.parametrize("said", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /"])
+def test_a_client_that_never_ends_its_request_is_hung_up_on(database_url: str, said: bytes) -> None:
+    with LiveApi(database_url, request_seconds=0.3) as api, api.raw() as client:
+        client.sendall(said)
+        while client.recv(4096):
+            pass
+        wait_until(lambda: not api.connections, seconds=5, what="nothing of it is left")
+
+
+def test_a_stream_may_be_silent_for_longer_than_a_request_may_take(database_url: str) -> None:
+    with LiveApi(database_url, request_seconds=0.2) as api:
+        people = People(api.services)
+        key = people.user("ann")
+        people.task("ann", "t")
+        with api.connect("t", f"?token={key}") as socket, api.events("t", key) as events:
+            assert update(socket)["task_id"] == "t"
+            with pytest.raises(TimeoutError):
+                socket.recv(timeout=0.5)
+            people.complete("t")
+            assert update(socket)["status"] == "COMPLETED"
+            assert "COMPLETED" in events.read().decode()
+
+
 def test_a_user_may_hold_so_many_streams_and_a_process_too(database_url: str) -> None:
     with LiveApi(database_url, max_streams_per_user=1, max_streams=3) as api:
         people = People(api.services)
