@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from common.errors import BrigadeError, RequestError, RequestTimedOut, TooLarge, UnsupportedMedia
 from common.http import Call, Reply, Send, decode_body, decode_query
+from common.principal import Principal
 from common.services import Services
 from router.table import PIPELINES
 from router.web.admission import admit
@@ -30,25 +31,35 @@ def serve(endpoint: Endpoint, services: Services, send: Send) -> Callable[[Reque
     async def answer(request: Request) -> Response:
         try:
             key = "" if endpoint.rule.scope is None else credential(request.headers)
+            # Much is read only for who may send it.
+            caller = await run_in_threadpool(let_in, request, key) if endpoint.batch else None
             body = await read_body(request, limit, settings.request_seconds)
-            reply = await run_in_threadpool(call, request, key, body)
+            reply = await run_in_threadpool(call, request, caller, key, body)
         except BrigadeError as error:
             reply = error_reply(error)
         return response(reply, request.method, endpoint.path, endpoint.status)
 
-    def call(request: Request, key: str, body: bytes) -> Reply[Any]:
-        address = request.client.host if request.client else ""
-        caller = admit(services, endpoint.rule, key, request.path_params, address)
+    def let_in(request: Request, key: str) -> Principal:
+        return admit(services, endpoint.rule, key, request.path_params, address_of(request))
+
+    def call(request: Request, caller: Principal | None, key: str, body: bytes) -> Reply[Any]:
+        caller = caller or let_in(request, key)
         taken: dict[str, Any] = {}
         if contract.body is not None:
             demand_json(request.headers)
             taken["body"] = decode_body(body or b"{}", contract.body)  # some calls ask for nothing that must be told
         if contract.query is not None:
             taken["query"] = decode_query(request.query_params.multi_items(), contract.query)
-        made = endpoint.handler(Call(services, PIPELINES, caller, request.path_params, address, send), **taken)
+        made = endpoint.handler(
+            Call(services, PIPELINES, caller, request.path_params, address_of(request), send), **taken
+        )
         return made if isinstance(made, Reply) else Reply(made)
 
     return answer
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def demand_json(headers: Mapping[str, str]) -> None:

@@ -150,6 +150,12 @@ def test_a_body_too_slow_is_not_waited_for(api: Api, endpoint: Endpoint) -> None
     assert time.monotonic() - began < BODY_SECONDS + 5
 
 
+@pytest.mark.parametrize("endpoint", [endpoint for endpoint in ENDPOINTS if endpoint.batch], ids=name)
+def test_a_large_body_is_not_even_read_for_who_is_unknown(api: Api, endpoint: Endpoint) -> None:
+    head = f"{endpoint.method} {path_of(endpoint)} HTTP/1.1\nHost: a\nX-API-Key: unknown\nContent-Length: 10\n\n"
+    assert refused(api.talk(head), 401) == "UNAUTHENTICATED"
+
+
 @pytest.mark.parametrize("endpoint", WITH_PATH, ids=name)
 def test_an_id_that_names_nothing_is_not_found(api: Api, endpoint: Endpoint) -> None:
     options: dict[str, Any] = {"json": {}} if endpoint in WITH_BODY else {}
