@@ -7,6 +7,7 @@ the parts, so uploads take none from other calls.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ _BUSY_SECONDS = 5
 def serve_form(line: Form, services: Services) -> Callable[[Request], Any]:
     settings = services.settings
     threads = ThreadPoolExecutor(settings.streamed_uploads, "streamed")
-    slots = anyio.Semaphore(settings.streamed_uploads)
+    slots = Slots(settings.streamed_uploads)
 
     async def answer(request: Request) -> Response:
         try:
@@ -50,13 +51,37 @@ def serve_form(line: Form, services: Services) -> Callable[[Request], Any]:
             address = request.client.host if request.client else ""
             caller = await run_in_threadpool(admit, services, line.rule, key, request.path_params, address)
             upload = line.handler(Call(services, PIPELINES, caller, request.path_params, address))
-            with _one_of(slots, settings.streamed_uploads):
+            with slots.one(caller.user_id):
                 reply = await Reception(upload, threads, settings).receive(request, reader)
         except BrigadeError as error:
             reply = _closing(error_reply(error))
         return response(reply, request.method, line.path, line.status)
 
     return answer
+
+
+class Slots:
+    """So many uploads may pass at once, and half of them of one user: who sends slowly keeps others out no longer."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._of_user: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, user_id: str) -> Iterator[None]:
+        """Raises `TooMany` if there is none for this user."""
+        most = -(-self._count // 2)
+        if self._of_user.total() >= self._count:
+            raise TooMany(f"{self._count} uploads pass through this server already.", retry_after=_BUSY_SECONDS)
+        if self._of_user[user_id] >= most:
+            raise TooMany(f"{most} uploads of yours pass through this server already.", retry_after=_BUSY_SECONDS)
+        self._of_user[user_id] += 1
+        try:
+            yield
+        finally:
+            self._of_user[user_id] -= 1
+            if not self._of_user[user_id]:
+                del self._of_user[user_id]
 
 
 class Reception:
@@ -155,18 +180,6 @@ def _most_bytes(settings: Settings) -> int:
 
 def _too_large(settings: Settings) -> TooLarge:
     return TooLarge(f"This server takes files of up to {settings.max_document_bytes:,} bytes.")
-
-
-@contextmanager
-def _one_of(slots: anyio.Semaphore, count: int) -> Iterator[None]:
-    try:
-        slots.acquire_nowait()
-    except anyio.WouldBlock:
-        raise TooMany(f"{count} uploads pass through this server already.", retry_after=_BUSY_SECONDS) from None
-    try:
-        yield
-    finally:
-        slots.release()
 
 
 def _closing(reply: Reply[Any]) -> Reply[Any]:

@@ -14,13 +14,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from common.errors import Unavailable
+from common.errors import TooMany, Unavailable
 from common.http import Call, Reply
 from common.principal import Principal
 from common.services import Services
 from common.settings import Settings
 from router.web.endpoints import Form
-from router.web.forms import serve_form
+from router.web.forms import Slots, serve_form
 from router.web.rules import WRITES
 from tests.unit.forms import KIND, file, form, part
 
@@ -235,3 +235,14 @@ def test_more_uploads_than_may_pass_at_once_are_told_to_come_again(monkeypatch: 
     first, second, third = asyncio.run(run())
     assert (first.status_code, second.status_code, third.status_code) == (201, 429, 201)
     assert second.headers["retry-after"] == "5"
+
+
+def test_one_user_cannot_have_all_the_places() -> None:
+    slots = Slots(4)
+    with slots.one("eve"), slots.one("eve"):
+        with pytest.raises(TooMany, match="of yours"), slots.one("eve"):
+            pass
+        with slots.one("ann"), slots.one("bob"), pytest.raises(TooMany, match="4 uploads"), slots.one("zoe"):
+            pass
+    with slots.one("eve"):
+        pass
