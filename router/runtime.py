@@ -218,7 +218,12 @@ class Runtime:
         self, job: _Job, claim: Claim, error: Exception, details: dict[str, Any]
     ) -> tuple[str, _Outgoing]:
         """Up the ladder while attempts are left; then the step fails, and its message is kept with the cause."""
-        known = error if isinstance(error, BrigadeError) else BrigadeError(f"{type(error).__name__}: {error}")
+        # Whatever a library says can name hosts, paths and statements: clients read its kind, and no more.
+        known = (
+            error
+            if isinstance(error, BrigadeError)
+            else BrigadeError(f"{job.step.name} met a fault in the server ({type(error).__name__}), which is logged.")
+        )
         if not isinstance(error, Retryable):
             log.error("step.raised", exc_info=error)
         body = encode(job.message)
@@ -234,7 +239,8 @@ class Runtime:
                     connection, claim, seconds=seconds, code=known.code, message=known.message, counted=counted
                 )
             return "retried", _Outgoing(letters=[letters.later(job.step.name, body, seconds)] if ours else [])
-        dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=known)
+        cause = error if isinstance(error, BrigadeError) else BrigadeError(f"{type(error).__name__}: {error}")
+        dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=cause)
         return "failed", _Outgoing(letters=[dead] if self._fail(claim, known, details) else [])
 
 
