@@ -20,6 +20,7 @@ _CHANGED = frozenset({"412", "PreconditionFailed"})
 _DENIED = frozenset({"403", "AccessDenied"})
 # Of versions that were written while versioning was off or suspended.
 _NULL = "null"
+_UNTOLD = "UNTOLD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +56,38 @@ def erase(store: ObjectStore, known: KnownBytes, *, check: Callable[[], None]) -
     for upload_id in known.upload_ids:
         _ask(client.abort_multipart_upload, **where, UploadId=upload_id)
     erased, left = 0, {}
-    if (current := _ask(client.head_object, **where)) is not None:
+    if (current := _current(client, where)) is not None:
         if _is_ours(known, current):
             # Where versions are kept this puts a marker on top first, so that no older one comes to light meanwhile.
-            erased += _ask(client.delete_object, **where, IfMatch=current["ETag"]) is not None
+            erased += _ask(client.delete_object, **where, **_unless_changed(current)) is not None
         else:
-            left = {"left": "The object under the key is another document's."}
+            left = {"left": "The object under the key is not known to be this document's."}
     if _keeps_versions(client, known.bucket):
         erased += _erase_versions(client, known, check)
     return {"objects": erased, **left}
+
+
+def _current(client: Any, where: dict[str, str]) -> dict[str, Any] | None:
+    """What the store tells of the object under the key: nothing, if it is encrypted with its sender's key (SSE-C)."""
+    try:
+        found: dict[str, Any] | None = _ask(client.head_object, **where)
+    except Rejected as refusal:
+        if refusal.code != _UNTOLD:
+            raise
+        return {}
+    return found
+
+
+def _unless_changed(current: dict[str, Any]) -> dict[str, str]:
+    """MinIO passes over this: what is put there between its two calls, within milliseconds, is deleted as well."""
+    return {"IfMatch": current["ETag"]} if "ETag" in current else {}
 
 
 def _is_ours(known: KnownBytes, current: dict[str, Any]) -> bool:
     if known.announced or known.live:
         return not known.live
     version_id = current.get("VersionId", _NULL)
-    return current["ETag"].strip('"') in known.etags if version_id == _NULL else version_id in known.version_ids
+    return current.get("ETag", "").strip('"') in known.etags if version_id == _NULL else version_id in known.version_ids
 
 
 def _keeps_versions(client: Any, bucket: str) -> bool:
@@ -129,6 +146,8 @@ def _ask(call: Callable[..., Any], **options: Any) -> Any:
                 return None
             if code in _DENIED:
                 raise Rejected(f"The store does not let us delete {key}.", code="ERASE_REFUSED") from error
+            if code == "400":  # to a HEAD, whose answer has no body to say more
+                raise Rejected(f"The store tells nothing of {key}.", code=_UNTOLD) from error
             if code == "NotImplemented":
                 raise Rejected(f"The store cannot do this: {key}.", code="NOT_IMPLEMENTED") from error
             raise

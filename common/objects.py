@@ -34,6 +34,8 @@ from common.settings import Settings
 _READ_BYTES = 256 * 1024
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
 _UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
+# Of an object that was encrypted with a key which the store was told and did not keep (SSE-C): any sender may do so.
+_ENCRYPTED = "InvalidRequest"
 _OVERWRITTEN = "The object was overwritten before it was read; its newer version has a task of its own."
 
 
@@ -52,8 +54,8 @@ class ObjectStore:
     def pin(self, target: Target, max_bytes: int) -> Pin:
         """Make the bytes of the target immutable to us: by version id, else by a copy that demands the ETag.
 
-        Repeating it gives the same pin. Raises `Rejected` (FILE_TOO_LARGE, before anything is copied; OBJECT_GONE) or
-        `Superseded` when they are no longer there.
+        Repeating it gives the same pin. Raises `Rejected` (FILE_TOO_LARGE, before anything is copied; OBJECT_GONE;
+        OBJECT_ENCRYPTED) or `Superseded` when they are no longer there.
         """
         if target.version_id:
             pin = self._stat(target.bucket, target.key, target.version_id)
@@ -86,8 +88,26 @@ class ObjectStore:
 
     def _stat(self, bucket: str, key: str, version_id: str | None) -> Pin:
         with _translated("reading", key):
-            found = self._client.stat_object(bucket_name=bucket, object_name=key, version_id=version_id)
+            try:
+                found = self._head(bucket, key, version_id)
+            except S3Error as error:
+                if error.code != _ENCRYPTED:
+                    raise
+                raise Rejected(
+                    "The object is encrypted with a key that only its sender has. Upload it again, without a key.",
+                    code="OBJECT_ENCRYPTED",
+                ) from error
         return Pin(bucket, key, etag=found.etag or "", size=found.size or 0, version_id=version_id)
+
+    def _head(self, bucket: str, key: str, version_id: str | None) -> Any:
+        try:
+            return self._client.stat_object(bucket_name=bucket, object_name=key, version_id=version_id)
+        except S3Error as error:
+            if error.code != "BadRequest":
+                raise
+            # What answers a HEAD has no body: only a GET is told what was wrong.
+            with self._open(bucket, key, version_id, 0, 1):
+                raise
 
     def left_by(self, event: ObjectRemoved) -> ObjectCreated | None:
         """What is under the key after a removal, told as an arrival; None if nothing is, or nothing that we may read.
@@ -107,9 +127,9 @@ class ObjectStore:
     def _arrival(self, bucket: str, key: str, sequencer: str | None) -> ObjectCreated | None:
         with _translated("looking for", key):
             try:
-                found = self._client.stat_object(bucket_name=bucket, object_name=key)
+                found = self._head(bucket, key, None)
             except S3Error as error:
-                if error.code in _UNSEEN:
+                if error.code in _UNSEEN | {_ENCRYPTED}:
                     return None
                 raise
         return ObjectCreated(
