@@ -66,8 +66,9 @@ def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline, rem
         return []  # the same bytes put again
     else:
         _supersede(connection, latest)
-        # What was announced of an expired upload is still to be verified.
-        sha256 = latest.sha256 if latest.etag is None else None
+        # What was announced is still to be verified if nothing has come of it yet, or other bytes than those.
+        announced = latest.etag is None or latest.error_code == "CHECKSUM_MISMATCH"
+        sha256 = latest.sha256 if announced else None
         task_id = _new_version(connection, event, pipeline, latest.id, latest.version + 1, latest.user_id, sha256)
     # A task that was cancelled before its object came stays so: start changes only PENDING ones.
     return tasks.start(connection, task_id, pipeline, {"size": event.size, "etag": event.etag})
@@ -161,7 +162,7 @@ def _latest(connection: Connection, event: _Keyed) -> Row[Any] | None:
     return connection.execute(
         text("""
             SELECT document.id, document.user_id, version.version, version.etag, version.file_size, version.sha256,
-                version.task_id, task.status
+                version.task_id, task.status, task.error_code
             FROM documents AS document
                 JOIN document_versions AS version ON version.document_id = document.id
                 JOIN tasks AS task ON task.id = version.task_id

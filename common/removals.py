@@ -106,6 +106,7 @@ def follow(connection: Connection, event: ObjectCreated, pipeline: Pipeline) -> 
             SELECT id, user_id FROM documents
             WHERE id = :id AND bucket_name = :bucket AND object_key = :key AND deleted_at IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM document_versions WHERE document_id = documents.id AND etag IS NOT NULL)
+            FOR UPDATE
         """),
         {"id": event.key.split("/")[1], "bucket": event.bucket, "key": event.key},
     ).one_or_none()
@@ -167,8 +168,10 @@ def task_ids(connection: Connection, document_id: str) -> list[str]:
 def forget(connection: Connection, document_id: str) -> None:
     """Delete the rows of a document whose vectors and artifacts are gone, and its text in those of its tasks.
 
-    The tasks stay: they say what was done.
+    The tasks stay: they say what was done. So does the document while another removal is still to take its bytes, which
+    only these rows know; that one comes here in its turn.
     """
+    connection.execute(text("SELECT 1 FROM documents WHERE id = :id FOR UPDATE"), {"id": document_id})
     connection.execute(
         text("""
             UPDATE task_details SET output = NULL, output_key = NULL, output_cuts = NULL
@@ -177,4 +180,12 @@ def forget(connection: Connection, document_id: str) -> None:
         """),
         {"id": document_id},
     )
-    connection.execute(text("DELETE FROM documents WHERE id = :id AND deleted_at IS NOT NULL"), {"id": document_id})
+    connection.execute(
+        text("""
+            DELETE FROM documents WHERE id = :id AND deleted_at IS NOT NULL AND NOT EXISTS (
+                SELECT FROM tasks JOIN task_details AS step ON step.task_id = tasks.id
+                WHERE tasks.document_id = :id AND tasks.status = 'RUNNING'
+                    AND step.step_name = 'ERASE' AND step.status IN ('PENDING', 'RUNNING'))
+        """),
+        {"id": document_id},
+    )

@@ -319,18 +319,24 @@ def release(connection: Connection, claim: Claim) -> None:
 
 
 def renew(connection: Connection, claims: Iterable[Claim], *, lease_seconds: float) -> set[str]:
-    """Prolong the leases of these claims; returns the owners of those that still hold."""
-    renewed = connection.execute(
+    """Prolong the leases of these claims; returns the owners of those that still hold.
+
+    It waits for nobody: who ends a whole task locks the same rows, in another order. What it passes over for that has
+    time left until it is renewed again.
+    """
+    claims = list(claims)
+    connection.execute(
         text("""
-            UPDATE task_details AS step SET lease_until = now() + :lease * interval '1 second'
-            FROM tasks AS task
-            WHERE step.owner = ANY(:owners) AND step.status = 'RUNNING'
-                AND task.id = step.task_id AND task.status = 'RUNNING'
-            RETURNING step.owner
+            UPDATE task_details SET lease_until = now() + :lease * interval '1 second'
+            WHERE (task_id, step_order, batch) IN (
+                SELECT step.task_id, step.step_order, step.batch
+                FROM task_details AS step JOIN tasks AS task ON task.id = step.task_id AND task.status = 'RUNNING'
+                WHERE step.owner = ANY(:owners) AND step.status = 'RUNNING'
+                FOR NO KEY UPDATE OF step SKIP LOCKED)
         """),
         {"owners": [claim.owner for claim in claims], "lease": lease_seconds},
     )
-    return set(renewed.scalars())
+    return held(connection, claims)
 
 
 def held(connection: Connection, claims: Iterable[Claim]) -> set[str]:
@@ -343,7 +349,7 @@ def held(connection: Connection, claims: Iterable[Claim]) -> set[str]:
 
 
 def set_progress(connection: Connection, claim: Claim, *, percent: float) -> None:
-    """Progress never goes back."""
+    """Progress never goes back. For a transaction of its own: see `renew`."""
     connection.execute(
         text("""
             UPDATE task_details SET progress = greatest(progress, :percent)

@@ -117,13 +117,12 @@ class Leases:
         _tell(alive, held)
 
     def _write_progress(self, runs: list[Run]) -> None:
-        moved = [run for run in runs if run.percent > run.written_percent]
-        if not moved:
-            return
-        with self._database.transaction() as connection:
-            for run in moved:
-                steps.set_progress(connection, run.claim, percent=run.percent)
-                run.written_percent = run.percent
+        for run in runs:
+            percent = run.percent
+            if percent > run.written_percent:
+                with self._database.transaction() as connection:
+                    steps.set_progress(connection, run.claim, percent=percent)
+                run.written_percent = percent
 
 
 def _tell(runs: list[Run], held: set[str]) -> None:

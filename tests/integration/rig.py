@@ -121,6 +121,11 @@ class Rig:
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]
 
+    def count(self, what: str) -> int:
+        """How many rows there are: the name of a table, with or without a WHERE."""
+        with self.database.transaction() as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {what}")).scalar_one())
+
     def sql(self, statement: str) -> None:
         with self.database.transaction() as connection:
             connection.execute(text(statement))
