@@ -108,19 +108,20 @@ def overdue(
         text("""
             UPDATE task_details AS step SET published_at = now()
             FROM tasks AS task
-            WHERE task.id = step.task_id AND task.status = 'RUNNING'
+            WHERE task.id = step.task_id
                 AND (step.task_id, step.step_order, step.batch) IN (
-                    SELECT task_id, step_order, batch FROM task_details
-                    WHERE step_name = ANY(:steps)
-                        AND (status = 'PENDING' AND ready_at IS NOT NULL
+                    SELECT due.task_id, step_order, batch
+                    FROM task_details AS due JOIN tasks AS running ON running.id = due.task_id
+                    WHERE running.status = 'RUNNING' AND step_name = ANY(:steps)
+                        AND (due.status = 'PENDING' AND ready_at IS NOT NULL
                                  AND (published_at IS NULL
                                           AND greatest(ready_at, not_before) < now() - :unsent * interval '1 second'
                                       OR greatest(published_at, not_before) < now() - :lost * interval '1 second')
-                             OR status = 'RUNNING' AND owner IS NOT NULL
+                             OR due.status = 'RUNNING' AND owner IS NOT NULL
                                  AND lease_until < now() - :unsent * interval '1 second'
                                  AND (coalesce(published_at < lease_until, true)
                                       OR published_at < now() - :lost * interval '1 second'))
-                    ORDER BY ready_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+                    ORDER BY ready_at LIMIT :limit FOR UPDATE OF due SKIP LOCKED)
             RETURNING step.task_id, step.step_order, step.step_name, step.batch, task.type
         """),
         {"steps": list(steps), "unsent": unsent_seconds, "lost": lost_seconds, "limit": limit},
@@ -129,13 +130,17 @@ def overdue(
 
 
 def mark_published(connection: Connection, refs: Sequence[StepRef]) -> None:
-    """RabbitMQ has these messages. Steps that are already at work need no mark."""
+    """RabbitMQ has these messages. Steps that are at work or in other hands need no mark; so it waits for nobody."""
     connection.execute(
         text("""
-            UPDATE task_details AS step SET published_at = now()
-            FROM unnest(:tasks ::text[], :steps ::int[], :batches ::int[]) AS given (task_id, step_order, batch)
-            WHERE (step.task_id, step.step_order, step.batch) = (given.task_id, given.step_order, given.batch)
-                AND step.status = 'PENDING' AND step.published_at IS NULL
+            UPDATE task_details SET published_at = now()
+            WHERE (task_id, step_order, batch) IN (
+                SELECT step.task_id, step.step_order, step.batch
+                FROM unnest(:tasks ::text[], :steps ::int[], :batches ::int[]) AS given (task_id, step_order, batch)
+                    JOIN task_details AS step
+                        ON (step.task_id, step.step_order, step.batch) = (given.task_id, given.step_order, given.batch)
+                WHERE step.status = 'PENDING' AND step.published_at IS NULL
+                FOR NO KEY UPDATE OF step SKIP LOCKED)
         """),
         {
             "tasks": [ref.task_id for ref in refs],

@@ -1,11 +1,14 @@
-"""The scheduler process: ticks. Several may run; each job is done by one of them at a time."""
+"""The scheduler process: ticks. Several may run; each job is done by one of them at a time.
+
+The relay has a thread of its own: what the others wait for, a store or Milvus, may be away for long.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -25,6 +28,8 @@ from router.table import PIPELINES
 
 log = structlog.get_logger()
 
+_STOP_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -43,8 +48,8 @@ class Scheduler:
         def relay() -> int:
             return outbox.relay(unsent_seconds=settings.outbox_seconds, lost_seconds=settings.lost_seconds)
 
+        self._relay = Job("relay", settings.outbox_seconds, relay)
         self._jobs = [
-            Job("relay", settings.outbox_seconds, relay),
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
@@ -54,20 +59,27 @@ class Scheduler:
     def run(self) -> None:
         """Tick until `stop` is called."""
         self._broker.start()
-        due = {job.name: time.monotonic() + job.every_seconds for job in self._jobs}
-        log.info("scheduler.started", jobs=list(due))
-        while True:
-            job = min(self._jobs, key=lambda job: due[job.name])
-            if self._stop.wait(max(0, due[job.name] - time.monotonic())):
-                break
-            self._tick(job)
-            due[job.name] = time.monotonic() + job.every_seconds
+        relaying = threading.Thread(target=self._keep, args=([self._relay],), name="relay", daemon=True)
+        relaying.start()
+        log.info("scheduler.started", jobs=[job.name for job in (self._relay, *self._jobs)])
+        self._keep(self._jobs)
+        relaying.join(timeout=_STOP_SECONDS)
         self._broker.close()
         self._services.close()
         log.info("scheduler.stopped")
 
     def stop(self) -> None:
         self._stop.set()
+
+    def _keep(self, jobs: Sequence[Job]) -> None:
+        """Do each of these jobs, one at a time, whenever it is due."""
+        due = {job.name: time.monotonic() + job.every_seconds for job in jobs}
+        while True:
+            job = min(jobs, key=lambda job: due[job.name])
+            if self._stop.wait(max(0, due[job.name] - time.monotonic())):
+                return
+            self._tick(job)
+            due[job.name] = time.monotonic() + job.every_seconds
 
     def _tick(self, job: Job) -> None:
         try:

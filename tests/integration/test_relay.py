@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 from common import steps
 from common.errors import Unavailable
+from common.settings import Settings
+from router.scheduler import Scheduler
 from tests.integration.rig import Rig
+from tests.integration.system import wait_for
 
 
 def test_a_message_lost_after_finishing_is_sent_by_the_relay(rig: Rig) -> None:
@@ -48,3 +54,42 @@ def test_what_the_relay_could_not_send_is_overdue_again(rig: Rig) -> None:
     with pytest.raises(Unavailable):
         rig.outbox.relay(unsent_seconds=0, lost_seconds=60)
     assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+
+
+def test_what_ended_tasks_have_left_hides_nothing_that_is_to_be_sent(rig: Rig) -> None:
+    left = rig.arrive()
+    rig.sql("UPDATE tasks SET status = 'FAILED'")
+    rig.sql(f"""
+        INSERT INTO task_details (task_id, step_order, batch, step_name, ready_at)
+        SELECT '{left}', 4, batch, 'VECTORIZE', now() - interval '1 day' FROM generate_series(1, 600) AS batch
+    """)
+    rig.arrive(key="incoming/b.txt")
+    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+
+
+def test_a_store_that_hangs_holds_up_no_message(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scheduler = Scheduler(
+            settings.model_copy(
+                update={
+                    "s3_endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                    "expire_seconds": 0.1,
+                    "outbox_seconds": 0.2,
+                    "server_timeout_seconds": 4.0,
+                }
+            )
+        )
+        running = threading.Thread(target=scheduler.run)
+        running.start()
+        rig = Rig(settings.database_url.get_secret_value())
+        try:
+            silent.settimeout(10)
+            asking, _ = silent.accept()  # a job asks the store, and gets no answer
+            task_id = rig.arrive()
+            sent = f"task_details WHERE task_id = '{task_id}' AND published_at IS NOT NULL"
+            wait_for(lambda: rig.count(sent), "its message is sent", 3)
+            asking.close()
+        finally:
+            scheduler.stop()
+            running.join()
+            rig.database.close()
