@@ -34,7 +34,7 @@ log = structlog.get_logger()
 # Between two looks whether a store that starts knows its notification targets.
 _ARN_SECONDS = 0.2
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 _OURS = "brigade-"  # how the Ids of our notification rules begin
 _EVENTS = (
     # Named one by one: ObjectCreated:* would include changes of tags.
@@ -52,7 +52,7 @@ def migrate(database_url: str) -> None:
     settings = Settings(database_url=SecretStr(database_url))
     with closing(Database(settings, connections=1)) as database, database.exclusive("migrate") as connection:
         config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
