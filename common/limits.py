@@ -36,25 +36,26 @@ class Limits:
 
     def request(self, caller: Principal) -> None:
         """Count a request of this credential. Raises `TooMany`."""
-        self._count(self._requests, f"{caller.user_id} {caller.credential}", "requests with this credential")
+        item, who = self._requests, f"{caller.user_id} {caller.credential}"
+        if item.amount and not self._limiter.hit(item, who):
+            raise self._too_many(item, who, "requests with this credential")
 
     def login(self, username: str, address: str) -> None:
-        """Count an attempt to log in. Raises `TooMany`.
+        """Raise `TooMany` if too many passwords of this user, or credentials from this address, were wrong."""
+        self._demand(self._failures, _network(address), "wrong credentials from this address")
+        self._demand(self._logins, _name(username), "wrong passwords of this user")
 
-        The address comes first: who is refused there can fill no memory with names.
-        """
-        self._count(self._logins, f"address {_network(address)}", "logins from this address")
-        name = hashlib.sha256(clean_username(username).encode()).hexdigest()
-        self._count(self._logins, f"name {name}", "logins as this user")
+    def login_was_wrong(self, username: str, address: str) -> None:
+        self._limiter.hit(self._failures, _network(address))
+        self._limiter.hit(self._logins, _name(username))
 
     def guess(self, address: str, credential: str) -> None:
         """Raise `TooMany` if too many wrong credentials came from this address, unless this one was right before.
 
         Many people can share an address, and one of them being wrong is not the others' fault.
         """
-        item = self._failures
-        if item.amount and not self._limiter.test(item, _network(address)) and _digest(credential) not in self._right:
-            raise self._too_many(item, _network(address), "wrong credentials from this address")
+        if _digest(credential) not in self._right:
+            self._demand(self._failures, _network(address), "wrong credentials from this address")
 
     def was_wrong(self, address: str, credential: str) -> None:
         self._right.discard(_digest(credential))
@@ -65,8 +66,8 @@ class Limits:
             self._right.clear()
         self._right.add(_digest(credential))
 
-    def _count(self, item: RateLimitItem, who: str, what: str) -> None:
-        if item.amount and not self._limiter.hit(item, who):
+    def _demand(self, item: RateLimitItem, who: str, what: str) -> None:
+        if item.amount and not self._limiter.test(item, who):
             raise self._too_many(item, who, what)
 
     def _too_many(self, item: RateLimitItem, who: str, what: str) -> TooMany:
@@ -118,6 +119,11 @@ class _Counters(Storage):
     def clear(self, key: str) -> None:
         with self._lock:
             self._counts.pop(key, None)
+
+
+def _name(username: str) -> str:
+    """The same for all forms of a name, and no longer than a digest."""
+    return hashlib.sha256(clean_username(username).encode()).hexdigest()
 
 
 def _digest(credential: str) -> bytes:

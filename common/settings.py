@@ -72,9 +72,10 @@ class Settings(BaseSettings):
     trusted_proxies: list[str] = Field(
         [], description="Proxies whose X-Forwarded-For and -Proto are believed, as JSON: addresses or networks"
     )
-    requests_per_minute: int = Field(6000, ge=0, description="That one credential may make of one process; 0: any")
-    logins_per_minute: int = Field(10, ge=0, description="Attempts as one user, and from one address; 0: any")
-    failures_per_minute: int = Field(60, ge=0, description="Wrong credentials that an address may show; 0: any")
+    requests_per_minute: int = Field(60_000, ge=0, description="That one credential may make of one process; 0: any")
+    requests_at_once: int = Field(20, gt=0, description="Those that are answered at once; others of its wait")
+    logins_per_minute: int = Field(10, ge=0, description="Wrong passwords of one user; 0: any")
+    failures_per_minute: int = Field(300, ge=0, description="Wrong credentials that an address may show; 0: any")
 
     # Live streams
     max_streams: int = Field(5000, gt=0, description="WebSockets and event streams that a process holds")

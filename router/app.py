@@ -26,6 +26,7 @@ from router.web.oidc import oidc_routes
 from router.web.replies import http_error
 from router.web.routes import Served, by_path
 from router.web.serve import serve
+from router.web.shares import Shares
 from router.web.streams import Streams
 from router.web.unprefixed import unprefixed
 from router.webhook import Webhook
@@ -50,7 +51,8 @@ def create_app(settings: Settings) -> Starlette:
         *unprefixed(settings, Health(services, broker), Webhook(settings, broker)),
         *oidc_routes(settings, services),
     ]
-    calls = [Served(e.method, e.path, serve(e, services, outbox.send_now)) for e in ENDPOINTS]
+    shares = Shares(settings.requests_at_once)
+    calls = [Served(e.method, e.path, serve(e, services, shares, outbox.send_now)) for e in ENDPOINTS]
     calls += [Served(form.method, form.path, serve_form(form, services)) for form in FORMS]
     open_ones = stream_routes(streams)
     # What is not there is said to be so: a redirect would only move the fault, and a token in the query with it.

@@ -55,6 +55,7 @@ def log_in(call: Call, body: Login) -> AccessToken:
     with services.database.transaction() as connection:
         who = Principal(user.id if user else "", is_admin=False, scopes=frozenset())
         audit.record(connection, who, "login.failed", body.username[:_NAME_CHARACTERS], address=call.address)
+    services.limits.login_was_wrong(body.username, call.address)
     raise Unauthenticated("The username or the password is wrong.")
 
 
@@ -92,6 +93,7 @@ def change_password(call: Call, body: PasswordChange) -> None:
     if not passwords.matches(body.current_password, kept):
         with call.services.database.transaction() as connection:
             audit.record(connection, call.caller, "password.refused", user_id, address=call.address)
+        call.services.limits.login_was_wrong(user_id, call.address)
         raise Forbidden("The current password is wrong.", code="WRONG_PASSWORD")
     fresh = passwords.hashed(body.new_password)
     with call.services.database.transaction() as connection:

@@ -29,6 +29,7 @@ from router.web.admission import admit
 from router.web.credentials import credential
 from router.web.endpoints import Form
 from router.web.form_reader import FormReader
+from router.web.lingering import LingeringResponse
 from router.web.replies import error_reply, response
 
 log = structlog.get_logger()
@@ -54,7 +55,7 @@ def serve_form(line: Form, services: Services) -> Callable[[Request], Any]:
             with slots.one(caller.user_id):
                 reply = await Reception(upload, threads, settings).receive(request, reader)
         except BrigadeError as error:
-            reply = _closing(error_reply(error))
+            return LingeringResponse(response(_closing(error_reply(error)), request.method, line.path))
         return response(reply, request.method, line.path, line.status)
 
     return answer

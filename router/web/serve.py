@@ -21,9 +21,10 @@ from router.web.contract import contract_of
 from router.web.credentials import credential
 from router.web.endpoints import Endpoint
 from router.web.replies import error_reply, response
+from router.web.shares import Shares
 
 
-def serve(endpoint: Endpoint, services: Services, send: Send) -> Callable[[Request], Any]:
+def serve(endpoint: Endpoint, services: Services, shares: Shares, send: Send) -> Callable[[Request], Any]:
     settings = services.settings
     contract = contract_of(endpoint.handler)
     limit = settings.max_batch_bytes if endpoint.batch else settings.max_request_bytes
@@ -34,7 +35,8 @@ def serve(endpoint: Endpoint, services: Services, send: Send) -> Callable[[Reque
             # Much is read only for who may send it.
             caller = await run_in_threadpool(let_in, request, key) if endpoint.batch else None
             body = await read_body(request, limit, settings.request_seconds)
-            reply = await run_in_threadpool(call, request, caller, key, body)
+            async with shares.one(key):
+                reply = await run_in_threadpool(call, request, caller, key, body)
         except BrigadeError as error:
             reply = error_reply(error)
         return response(reply, request.method, endpoint.path, endpoint.status)

@@ -118,7 +118,10 @@ async def pieces(*given: bytes | BaseException) -> AsyncIterator[bytes]:
         yield piece
 
 
-def test_a_file_is_cut_off_when_it_passes_its_limit_though_no_length_was_told(endpoint: Endpoint) -> None:
+def test_a_file_is_cut_off_when_it_passes_its_limit_though_no_length_was_told(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.web.lingering._BYTES", 0)
     read_on: list[int] = []
 
     async def endless() -> AsyncIterator[bytes]:

@@ -53,15 +53,24 @@ def test_zero_means_that_nothing_is_limited(clock: Clock) -> None:
         unlimited.guess("1.2.3.4", "guess")
 
 
-def test_logins_are_counted_by_address_and_by_name(clock: Clock) -> None:
-    limited = limits(logins_per_minute=3)
+def test_wrong_passwords_are_counted_by_name_and_by_address(clock: Clock) -> None:
+    limited = limits(logins_per_minute=3, failures_per_minute=5)
     for number in range(3):
-        limited.login(f"name-{number}", "1.2.3.4")
         limited.login("anna", f"9.9.9.{number}")
-    with pytest.raises(TooMany, match="this address"):
-        limited.login("another", "1.2.3.4")
+        limited.login_was_wrong("anna", f"9.9.9.{number}")
     with pytest.raises(TooMany, match="this user"):
         limited.login("anna", "8.8.8.8")
+    for number in range(5):
+        limited.login(f"name-{number}", "1.2.3.4")
+        limited.login_was_wrong(f"name-{number}", "1.2.3.4")
+    with pytest.raises(TooMany, match="this address"):
+        limited.login("another", "1.2.3.4")
+
+
+def test_right_passwords_are_not_counted(clock: Clock) -> None:
+    limited = limits(logins_per_minute=1)
+    for _ in range(100):
+        limited.login("anna", "1.2.3.4")
 
 
 def test_an_address_that_guesses_is_shut_out_but_not_who_was_right_there(clock: Clock) -> None:
@@ -80,16 +89,16 @@ def test_an_address_that_guesses_is_shut_out_but_not_who_was_right_there(clock: 
 
 
 def test_whoever_has_one_ipv6_address_has_those_beside_it(clock: Clock) -> None:
-    limited = limits(logins_per_minute=1)
-    limited.login("anna", "2001:db8::1")
+    limited = limits(failures_per_minute=1)
+    limited.login_was_wrong("anna", "2001:db8::1")
     with pytest.raises(TooMany):
         limited.login("otto", "2001:db8::2")
     limited.login("otto", "2001:db8:1::2")
 
 
 def test_a_server_that_listens_on_both_sees_ipv4_addresses_as_different_ones(clock: Clock) -> None:
-    limited = limits(logins_per_minute=1)
-    limited.login("anna", "::ffff:1.2.3.4")
+    limited = limits(failures_per_minute=1)
+    limited.login_was_wrong("anna", "::ffff:1.2.3.4")
     limited.login("otto", "::ffff:1.2.3.5")
     with pytest.raises(TooMany, match="this address"):
         limited.login("another", "1.2.3.4")
@@ -97,7 +106,7 @@ def test_a_server_that_listens_on_both_sees_ipv4_addresses_as_different_ones(clo
 
 def test_a_name_written_in_another_form_is_the_same_name(clock: Clock) -> None:
     limited = limits(logins_per_minute=1)
-    limited.login("anna", "1.2.3.4")
+    limited.login_was_wrong("anna", "1.2.3.4")
     with pytest.raises(TooMany, match="this user"):
         limited.login("ａｎｎａ", "1.2.3.5")
 
@@ -105,7 +114,7 @@ def test_a_name_written_in_another_form_is_the_same_name(clock: Clock) -> None:
 def test_what_is_over_is_forgotten(clock: Clock) -> None:
     limited = limits(logins_per_minute=1)
     for number in range(100):
-        limited.login(f"name-{number}", f"1.2.3.{number}")
+        limited.login_was_wrong(f"name-{number}", f"1.2.3.{number}")
     clock.now += 61
-    limited.login("anna", "9.9.9.9")
+    limited.login_was_wrong("anna", "9.9.9.9")
     assert len(limited._limiter.storage._counts) == 2  # type: ignore[attr-defined]
