@@ -40,6 +40,8 @@ class Presence:
                 workers.beat(connection, self._worker_id, self._functions, connected=connected)
         except Unavailable as error:
             log.info("worker.not_seen", reason=error.message)
+        except Exception as error:  # without this thread all would say that no worker is there
+            log.error("worker.not_seen", exc_info=error)
 
     def leave(self) -> None:
         """The worker ends; what comes too late is cleared away by its age."""

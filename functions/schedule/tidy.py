@@ -6,14 +6,20 @@ are not needed by anybody: search shows only the newest completed version, so th
 
 from __future__ import annotations
 
-import structlog
-from sqlalchemy import text
+import random
+from typing import Any
 
+import structlog
+from sqlalchemy import Row, text
+
+from common.errors import Unavailable
 from common.services import Services
 
 log = structlog.get_logger()
 
 _AT_ONCE = 100
+# Then a server is away, and the rest would only wait for it too.
+_MOST_REFUSALS = 3
 
 
 def tidy(services: Services) -> None:
@@ -34,13 +40,22 @@ def tidy(services: Services) -> None:
             # A run that lost its lease may write for a while yet.
             {"grace": services.settings.lease_seconds, "limit": _AT_ONCE},
         ).all()
-    if not left:
-        return
-    for row in left:
-        services.index.delete_versions(row.document_id, [row.version])
-        services.objects.delete_prefix(f"artifacts/{row.id}/")
+    refusals = 0
+    # In any order: one that is refused for ever must not stand before all others.
+    for row in random.sample(left, len(left)):
+        try:
+            _clear(services, row)
+        except Unavailable as error:
+            refusals += 1
+            log.warning("tidy.put_off", task=row.id, reason=error.message)
+            if refusals == _MOST_REFUSALS:
+                raise
+    if left:
+        log.info("tidy.done", tasks=len(left) - refusals)
+
+
+def _clear(services: Services, task: Row[Any]) -> None:
+    services.index.delete_versions(task.document_id, [task.version])
+    services.objects.delete_prefix(f"artifacts/{task.id}/")
     with services.database.transaction() as connection:
-        connection.execute(
-            text("UPDATE tasks SET tidied_at = now() WHERE id = ANY(:ids)"), {"ids": [row.id for row in left]}
-        )
-    log.info("tidy.done", tasks=len(left))
+        connection.execute(text("UPDATE tasks SET tidied_at = now() WHERE id = :id"), {"id": task.id})

@@ -163,6 +163,9 @@ class Live:
                     self._mark(*changed[first:])
                     await asyncio.sleep(_RETRY_SECONDS)
                     break
+                except Exception as error:  # without this reader nobody here would see a change again
+                    log.error("live.not_read", tasks=changed[first : first + _AT_ONCE], exc_info=error)
+                    continue
                 for task_id, state in states.items():
                     for watch in self._watches.get(task_id, ()):
                         watch.offer(state)

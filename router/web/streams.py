@@ -28,6 +28,8 @@ log = structlog.get_logger()
 # Threads that let in and ask again: what else the API does needs Postgres's connections too.
 _THREADS = 4
 _RETRY_SECONDS = 1.0
+# Of all places one in ten: whoever opens sockets and says nothing takes none from those who do.
+_NAMELESS_SHARE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Streams:
         self._live = live
         self._streams: set[Stream] = set()
         self._slots = 0
+        self._nameless = 0
         self._of_user: Counter[str] = Counter()
         self._changes = 0
         self._changed = asyncio.Event()
@@ -91,6 +94,17 @@ class Streams:
         finally:
             self._slots -= 1
             STREAMS.set(self._slots)
+
+    @contextmanager
+    def nameless(self) -> Iterator[None]:
+        """One of the few places for those who have not said yet who they are. Raises `TooMany`."""
+        if self._nameless * _NAMELESS_SHARE >= self.services.settings.max_streams:
+            raise TooMany("Too many sockets wait for their token: show it when you open one.", retry_after=5)
+        self._nameless += 1
+        try:
+            yield
+        finally:
+            self._nameless -= 1
 
     @asynccontextmanager
     async def open(self, visitor: Visitor, rule: Rule, task_id: str) -> AsyncIterator[Stream]:
@@ -141,6 +155,9 @@ class Streams:
                 log.warning("streams.unavailable", reason=error.message)
                 self._changed.set()
                 await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            except Exception as error:  # without this no revocation would end a stream again
+                log.error("streams.not_asked", exc_info=error)
                 continue
             for stream, answer in answers.items():
                 if isinstance(answer, Principal):

@@ -116,8 +116,9 @@ class TaskSocket:
     async def _first_message(self, socket: WebSocket) -> str:
         seconds = self._settings.stream_token_seconds
         try:
-            async with asyncio.timeout(seconds):
-                return msgspec.json.decode(await _receive(socket), type=Token).token
+            with self._streams.nameless():
+                async with asyncio.timeout(seconds):
+                    return msgspec.json.decode(await _receive(socket), type=Token).token
         except TimeoutError:
             raise Unauthenticated(f"No token came within {seconds:g} s.") from None
         except UNREADABLE:

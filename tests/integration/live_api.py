@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
@@ -12,9 +13,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 from starlette.applications import Starlette
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from common import api_keys, tasks
@@ -136,3 +139,11 @@ def update(socket: ClientConnection) -> dict[str, Any]:
     assert message["event"] == "task_update"
     data: dict[str, Any] = message["data"]
     return data
+
+
+def closed(socket: ClientConnection) -> int:
+    """The code it is closed with, after whatever comes before."""
+    with pytest.raises(ConnectionClosed) as caught:
+        [socket.recv(timeout=10) for _ in itertools.count()]
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket as sockets
 import threading
@@ -16,18 +15,10 @@ from websockets.sync.client import ClientConnection
 from websockets.typing import Subprotocol
 
 from common import task_views
-from tests.integration.live_api import LiveApi, People, update
+from tests.integration.live_api import LiveApi, People, closed, update
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.integration
-
-
-def closed(socket: ClientConnection) -> int:
-    """The code it is closed with, after whatever comes before."""
-    with pytest.raises(ConnectionClosed) as caught:
-        [socket.recv(timeout=10) for _ in itertools.count()]
-    assert caught.value.rcvd is not None
-    return caught.value.rcvd.code
 
 
 def ask(socket: ClientConnection, message: str) -> Any:
@@ -354,25 +345,6 @@ def test_a_stream_may_be_silent_for_longer_than_a_request_may_take(database_url:
             people.complete("t")
             assert update(socket)["status"] == "COMPLETED"
             assert "COMPLETED" in events.read().decode()
-
-
-def test_a_user_may_hold_so_many_streams_and_a_process_too(database_url: str) -> None:
-    with LiveApi(database_url, max_streams_per_user=1, max_streams=3) as api:
-        people = People(api.services)
-        key = people.user("ann")
-        people.task("ann", "t")
-        with api.connect("t", f"?token={key}") as first:
-            update(first)
-            with api.connect("t", f"?token={key}") as second:
-                assert closed(second) == 1013
-            with api.events("t", key) as refused:
-                assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-            with api.connect("t"), api.connect("t"), pytest.raises(InvalidStatus) as caught:
-                api.connect("t")
-            assert caught.value.response.status_code == 429
-        wait_until(lambda: not api.streams._streams, seconds=10, what="the place is free again")
-        with api.connect("t", f"?token={key}") as again:
-            update(again)
 
 
 def test_tokens_in_addresses_are_not_logged(
