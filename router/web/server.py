@@ -39,6 +39,8 @@ def make_server(app: ASGIApp, settings: Settings) -> tuple[uvicorn.Server, socke
         ws_per_message_deflate=False,  # a zlib state each way for each socket is more than all the rest of it
     )
     listener = config.bind_socket()
+    # asyncio does so only for sockets of its own making; else an answer's body waits 40 ms for its head to be acked.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # A client that was dropped for taking nothing still has bytes under way: Linux would keep them for ever.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * settings.stream_send_seconds))
