@@ -47,10 +47,7 @@ def create_app(settings: Settings) -> Starlette:
     outbox = Outbox(services.database, broker)
     live = Live(services)
     streams = Streams(services, live)
-    routes: list[BaseRoute] = [
-        *unprefixed(settings, Health(services, broker), Webhook(settings, broker)),
-        *oidc_routes(settings, services),
-    ]
+    routes: list[BaseRoute] = [*oidc_routes(settings, services)]
     shares = Shares(settings.requests_at_once)
     calls = [Served(e.method, e.path, serve(e, services, shares, outbox.send_now)) for e in ENDPOINTS]
     calls += [Served(form.method, form.path, serve_form(form, services)) for form in FORMS]
@@ -58,6 +55,7 @@ def create_app(settings: Settings) -> Starlette:
     # What is not there is said to be so: a redirect would only move the fault, and a token in the query with it.
     calls_app = Router([*by_path(calls), *open_ones], redirect_slashes=False)
     routes += [Mount(prefix, app=calls_app) for prefix in PREFIXES]
+    routes += unprefixed(settings, Health(services, broker), Webhook(settings, broker))
     # The source documents' clients open their WebSockets at the root.
     routes += [route for route in open_ones if isinstance(route, WebSocketRoute)]
 
@@ -70,6 +68,7 @@ def create_app(settings: Settings) -> Starlette:
         async with live.running(), streams.running():
             log.info("api.started")
             yield
+        shares.close()
         await run_in_threadpool(broker.close)
         await run_in_threadpool(services.close)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def api() -> None:
     from router.web.server import make_server
 
     config = settings()
+    sys.setswitchinterval(0.0005)
     server, listener = make_server(create_app(config), config)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])

@@ -5,8 +5,8 @@ Plain ASGI, since Starlette's BaseHTTPMiddleware stands in the way of streams.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 
 import structlog
 from starlette.datastructures import Headers
@@ -67,7 +67,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
 
         own = [(b"x-request-id", request_id.encode()), *(_HTTPS if scope["scheme"] == "https" else ())]
 

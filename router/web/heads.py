@@ -18,27 +18,35 @@ class PunctualProtocol(H11Protocol):
     def __init__(self, *args: Any, head_seconds: float, **options: Any) -> None:
         super().__init__(*args, **options)
         self._head_seconds = head_seconds
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        self._note()
+        self._timer = self.loop.call_later(self._head_seconds, self._look)
 
     def handle_events(self) -> None:
         super().handle_events()
-        self._await_head()
+        self._note()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stop_waiting()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _await_head(self) -> None:
+    def _note(self) -> None:
         if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self._head_seconds, self.timeout_keep_alive_handler)
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = self.loop.time()
 
-    def _stop_waiting(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _look(self) -> None:
+        """One timer a connection, set anew when it is over: one a request would cost each of them."""
+        now = self.loop.time()
+        until = (now if self._idle_since is None else self._idle_since) + self._head_seconds
+        if until <= now:
+            self.timeout_keep_alive_handler()
+        else:
+            self._timer = self.loop.call_at(until, self._look)

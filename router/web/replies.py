@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
 import structlog
+from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -78,10 +80,16 @@ async def unexpected(connection: HTTPConnection, error: Exception) -> Response |
     return response(error_reply(told), connection.scope["method"], "none")
 
 
+@cache
+def _counted(method: str, route: str, status: int) -> Counter:
+    """A metric's child is looked up under a lock, by texts: once is enough."""
+    return REQUESTS.labels(method, route, str(status))
+
+
 def response(reply: Reply[Any], method: str, route: str, status: int = 200) -> Response:
     """`status`: of a reply that has none of its own. `route` is the path as the table writes it."""
     status = reply.status or status
-    REQUESTS.labels(method if method in _METHODS else "OTHER", route, str(status)).inc()
+    _counted(method if method in _METHODS else "OTHER", route, status).inc()
     return Response(
         msgspec.json.encode(reply.body) if status != 204 else b"",
         status_code=status,

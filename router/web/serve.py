@@ -3,11 +3,10 @@ decoded, and the handler called, in a thread."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import anyio
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -33,10 +32,9 @@ def serve(endpoint: Endpoint, services: Services, shares: Shares, send: Send) ->
         try:
             key = "" if endpoint.rule.scope is None else credential(request.headers)
             # Much is read only for who may send it.
-            caller = await run_in_threadpool(let_in, request, key) if endpoint.batch else None
+            caller = await shares.run(key, let_in, request, key) if endpoint.batch else None
             body = await read_body(request, limit, settings.request_seconds)
-            async with shares.one(key):
-                reply = await run_in_threadpool(call, request, caller, key, body)
+            reply = await shares.run(key, call, request, caller, key, body)
         except BrigadeError as error:
             reply = error_reply(error)
         return response(reply, request.method, endpoint.path, endpoint.status)
@@ -78,7 +76,7 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        with anyio.fail_after(seconds):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 size += len(part)
                 if size > limit:

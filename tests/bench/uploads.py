@@ -17,9 +17,9 @@ _RATIO = 0.7
 _P99_MS = 100
 _RATE = 100
 _CONNECTIONS = 8
-_SECONDS = 5.0
+_SECONDS = 4.0
 # Turn by turn, so that what the machine does beside it meets both alike.
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 def measure(system: System, _: Corpus, say: Say) -> Outcome:

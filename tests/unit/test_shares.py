@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from starlette.responses import Response
 
 from router.web.lingering import LingeringResponse
 from router.web.shares import Shares
+from tests.processes import wait_until
 
 
 def test_who_asks_for_much_waits_in_a_line_of_their_own() -> None:
     begun: list[str] = []
+    go_on = threading.Event()
+
+    def answer(who: str) -> None:
+        begun.append(who)
+        assert go_on.wait(10)
 
     async def run() -> None:
-        shares, go_on = Shares(2), asyncio.Event()
-
-        async def ask(who: str) -> None:
-            async with shares.one(who):
-                begun.append(who)
-                await go_on.wait()
-
-        asked = [asyncio.create_task(ask(who)) for who in ("anna", "anna", "anna", "otto")]
-        await asyncio.sleep(0)
-        assert sorted(begun) == ["anna", "anna", "otto"]
+        shares = Shares(2)
+        asked = [asyncio.create_task(shares.run(who, answer, who)) for who in ("anna", "anna", "anna", "otto")]
+        await asyncio.to_thread(wait_until, lambda: "otto" in begun and len(begun) == 3, seconds=10, what="all begun")
         go_on.set()
         await asyncio.gather(*asked)
         assert not shares._lines
+        shares.close()
 
     asyncio.run(run())
-    assert begun.count("anna") == 3
+    assert sorted(begun) == ["anna", "anna", "anna", "otto"]
 
 
 def test_a_refusal_is_sent_whole_before_the_rest_of_the_body_is_passed_over() -> None:
