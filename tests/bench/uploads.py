@@ -16,7 +16,7 @@ from tests.bench.throughput import Say
 _RATIO = 0.7
 _P99_MS = 100
 _RATE = 100
-_CONNECTIONS = 8
+_CONNECTIONS = 16
 _SECONDS = 4.0
 # Turn by turn, so that what the machine does beside it meets both alike.
 _ROUNDS = 5
