@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -65,6 +66,9 @@ def create_app(settings: Settings) -> Starlette:
         broker.start()
         # The first search should not wait for the model.
         await run_in_threadpool(services.embedder.embed_query, "warm up")
+        # What is loaded by now stays: a full collection need not look through it, which takes a third of a second.
+        gc.collect()
+        gc.freeze()
         async with live.running(), streams.running():
             log.info("api.started")
             yield
