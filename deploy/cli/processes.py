@@ -11,6 +11,8 @@ import typer
 from deploy.cli.configuration import settings
 from deploy.cli.output import JsonOption, emit, err
 
+_SWITCH_SECONDS = 0.0005  # a sixth more POST /uploads a second than with Python's 5 ms
+
 
 def up(
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Show a sample document going through.")] = True,
@@ -28,7 +30,8 @@ def api() -> None:
     from router.web.server import make_server
 
     config = settings()
-    sys.setswitchinterval(0.0005)
+    # Each word from Postgres wakes a thread, which waits for the event loop to let go: 5 ms, unless told otherwise.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server, listener = make_server(create_app(config), config)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
