@@ -106,7 +106,7 @@ def announce_all(
 ) -> list[Announcement]:
     """As `announce`, for many: one statement makes documents, versions, tasks, their steps and the audit entries."""
     announced = [_named(upload) for upload in files]
-    connection.execute(
+    connection.exec_driver_sql(  # psycopg2's own parameters: SQLAlchemy's cost as much as all the rest of it
         _ANNOUNCE,
         {
             "files": as_json({"files": [_row(*pair) for pair in zip(files, announced, strict=True)]}),
@@ -144,14 +144,14 @@ def _row(upload: Upload, announced: Announcement) -> dict[str, Any]:
 
 
 # Foreign keys are checked when the statement ends, so the order of its parts does not matter.
-_ANNOUNCE = text("""
+_ANNOUNCE = """
     WITH file AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(CAST(:files AS jsonb) -> 'files') AS file (
+        SELECT * FROM jsonb_to_recordset(CAST(%(files)s AS jsonb) -> 'files') AS file (
             document text, task text, key text, name text, size bigint, content_type text, base text, seconds float,
             metadata jsonb, sha256 text, upload_id text, part_size bigint)),
     document AS (
         INSERT INTO documents (id, name, bucket_name, object_key, knowledge_base_id, user_id, metadata)
-        SELECT document, name, :bucket, key, base, :user, metadata FROM file),
+        SELECT document, name, %(bucket)s, key, base, %(user)s, metadata FROM file),
     version AS (
         INSERT INTO document_versions (document_id, version, task_id, file_size, content_type, sha256, upload_id,
             part_size, expires_at)
@@ -159,14 +159,14 @@ _ANNOUNCE = text("""
             now() + seconds * interval '1 second' FROM file),
     task AS (
         INSERT INTO tasks (id, type, document_id, version, knowledge_base_id, created_by)
-        SELECT task, :type, document, 1, base, :user FROM file),
+        SELECT task, %(type)s, document, 1, base, %(user)s FROM file),
     audited AS (
         INSERT INTO audit_log (user_id, credential, action, subject, details)
-        SELECT :user, :credential, 'upload.create', document, jsonb_build_object('size', size) FROM file)
+        SELECT %(user)s, %(credential)s, 'upload.create', document, jsonb_build_object('size', size) FROM file)
     INSERT INTO task_details (task_id, step_order, step_name, weight)
     SELECT file.task, step.ordinality, step.name, step.weight
-    FROM file, unnest(:names ::text[], :weights ::int[]) WITH ORDINALITY AS step (name, weight, ordinality)
-""")
+    FROM file, unnest(%(names)s ::text[], %(weights)s ::int[]) WITH ORDINALITY AS step (name, weight, ordinality)
+"""
 
 
 def find_same(connection: Connection, *, knowledge_base_id: str, sha256: str, size: int) -> Existing | None:

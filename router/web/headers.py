@@ -82,8 +82,9 @@ class Envelope:
                 ]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id, path=scope["path"]):
-            await self._app(scope, receive, sealed)
+        # A request is a task of its own, and its context ends with it.
+        structlog.contextvars.bind_contextvars(request_id=request_id, path=scope["path"])
+        await self._app(scope, receive, sealed)
 
 
 class Cors(CORSMiddleware):
