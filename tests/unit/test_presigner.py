@@ -66,6 +66,24 @@ def parts(url: str) -> tuple[str, str, str, dict[str, list[str]]]:
 
 
 @pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://files.example:443",
+        "http://files.example:80",
+        "http://files.example:443",
+        "http://Files.Example:9000",
+        "http://[::1]:9000",
+    ],
+)
+def test_the_host_is_signed_as_clients_send_it(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.PUBLIC", endpoint)
+    url, _ = presigner(s3_public_endpoint=endpoint).put(KEY, size=7, content_type="text/plain", seconds=60)
+    theirs = boto("put_object", *SIGNING.values(), Bucket="ours", ContentLength=7, ContentType="text/plain")
+    assert parse_qs(urlsplit(url).query) == parse_qs(urlsplit(theirs).query)
+
+
+@pytest.mark.usefixtures("noon")
 def test_a_put_is_signed_as_boto3_signs_it() -> None:
     url, headers = presigner().put(KEY, size=7, content_type="text/plain; charset=utf-8", seconds=60)
     assert url == boto(
