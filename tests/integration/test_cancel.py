@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -154,7 +153,14 @@ def test_between_batches_no_other_begins(beating: Rig) -> None:
 
 def test_a_download_is_stopped_between_two_reads(beating: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ObjectStore(beating.services.settings)
-    body = SimpleNamespace(stream=lambda _: itertools.repeat(b"x"))
+    network = threading.Event()
+
+    def arriving(_: int) -> Iterator[bytes]:
+        while True:
+            network.wait(0.001)  # as a network does, it lets other threads go on meanwhile
+            yield b"x"
+
+    body = SimpleNamespace(stream=arriving)
     monkeypatch.setattr(store, "_open", lambda *_: nullcontext(body))
     pin = Pin("b", "k", "e", 1)
     beating.before["EXTRACT_TEXT"] = lambda ctx: store.download(pin, Path("/dev/null"), ctx.check_cancelled)
