@@ -1,4 +1,4 @@
-"""Where a request shows its access token or API key."""
+"""Where a request comes from, and where it shows its access token or API key."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from starlette.requests import HTTPConnection
 
 from common.errors import Unauthenticated
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """The client's, as far as the server or a trusted proxy knows it."""
+    return connection.client.host if connection.client else ""
 
 
 def credential(headers: Mapping[str, str]) -> str:

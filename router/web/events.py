@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from common.errors import BrigadeError, RequestError, Unauthenticated, Unavailable
 from common.http import Reply
-from router.web.credentials import credential_of_stream
+from router.web.credentials import address_of, credential_of_stream
 from router.web.live import State
 from router.web.replies import error_reply, response
 from router.web.rules import Rule
@@ -50,7 +50,7 @@ class TaskEvents:
             log.info("stream.slow_client", task=request.path_params["task_id"])
 
     async def _serve(self, request: Request, send: Send) -> None:
-        visitor = Visitor(credential_of_stream(request), request.client.host if request.client else "")
+        visitor = Visitor(credential_of_stream(request), address_of(request))
         if not visitor.credential:
             raise Unauthenticated
         async with self._streams.open(visitor, self._rule, request.path_params["task_id"]) as stream:

@@ -26,7 +26,7 @@ from common.settings import Settings
 from functions.http.streamed import DocumentUpload
 from router.table import PIPELINES
 from router.web.admission import admit
-from router.web.credentials import credential
+from router.web.credentials import address_of, credential
 from router.web.endpoints import Form
 from router.web.form_reader import FormReader
 from router.web.lingering import LingeringResponse
@@ -49,7 +49,7 @@ def serve_form(line: Form, services: Services) -> Callable[[Request], Any]:
         try:
             key = credential(request.headers)
             reader = _reader(request, settings)
-            address = request.client.host if request.client else ""
+            address = address_of(request)
             caller = await run_in_threadpool(admit, services, line.rule, key, request.path_params, address)
             upload = line.handler(Call(services, PIPELINES, caller, request.path_params, address))
             with slots.one(caller.user_id):

@@ -28,6 +28,7 @@ from common.principal import Principal
 from common.services import Services
 from common.settings import Settings
 from functions.http.auth import issue
+from router.web.credentials import address_of
 from router.web.replies import error_reply, response
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ class _Login:
         claims = token.get("userinfo")
         if not claims:
             raise Unauthenticated("The provider did not say who you are.")
-        address = request.client.host if request.client else ""
+        address = address_of(request)
         return Reply(await run_in_threadpool(self._log_in, claims, address))
 
     def _log_in(self, claims: Mapping[str, Any], address: str) -> AccessToken:

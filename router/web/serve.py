@@ -17,7 +17,7 @@ from common.services import Services
 from router.table import PIPELINES
 from router.web.admission import admit
 from router.web.contract import contract_of
-from router.web.credentials import credential
+from router.web.credentials import address_of, credential
 from router.web.endpoints import Endpoint
 from router.web.replies import error_reply, response
 from router.web.shares import Shares
@@ -56,10 +56,6 @@ def serve(endpoint: Endpoint, services: Services, shares: Shares, send: Send) ->
         return made if isinstance(made, Reply) else Reply(made)
 
     return answer
-
-
-def address_of(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def demand_json(headers: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ from common.access import Subject
 from common.errors import BrigadeError, Conflict, Forbidden, NotFound, Retryable, TooMany, Unauthenticated
 from common.untrusted import UNREADABLE
 from router.web.admission import admit
-from router.web.credentials import credential_of_stream
+from router.web.credentials import address_of, credential_of_stream
 from router.web.replies import error_reply, response
 from router.web.rules import Rule, edits
 from router.web.streams import Stream, Streams, Visitor
@@ -100,9 +100,7 @@ class TaskSocket:
         try:
             if not credential and _SUBPROTOCOL in offered:
                 credential = next((one for one in offered if one != _SUBPROTOCOL), "")
-            visitor = Visitor(
-                credential or await self._first_message(socket), socket.client.host if socket.client else ""
-            )
+            visitor = Visitor(credential or await self._first_message(socket), address_of(socket))
             async with self._streams.open(visitor, self._rule, socket.path_params["task_id"]) as stream:
                 await self._converse(socket, stream)
         except BrigadeError as error:
