@@ -36,6 +36,10 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"  # by a person, a newer version or a removal; never left
 
 
+# In the order in which stores list keys: that of their bytes.
+_KEY = Text(collation="C")
+
+
 class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         str: Text(),
@@ -134,7 +138,7 @@ class Document(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     bucket_name: Mapped[str]
-    object_key: Mapped[str]
+    object_key: Mapped[str] = mapped_column(_KEY)
     knowledge_base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
@@ -167,6 +171,7 @@ class DocumentVersion(Base):
     upload_id: Mapped[str | None]  # the store's, of a multipart upload
     part_size: Mapped[int | None] = mapped_column(BigInteger)  # bytes
     expires_at: Mapped[datetime | None]  # until when an announced object is waited for
+    looked_at: Mapped[datetime | None]  # when the sweep last looked whether it has come after all
 
     __table_args__ = (
         Index("document_versions_expiring", "expires_at", postgresql_where=text("etag IS NULL")),
@@ -191,6 +196,7 @@ class Task(Base):
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     tidied_at: Mapped[datetime | None]  # what an ended task left behind was cleared away
+    trimmed_at: Mapped[datetime | None]  # what only its own steps needed was cleared away
 
     __table_args__ = (
         Index("tasks_by_document", "document_id", "version"),
@@ -198,6 +204,11 @@ class Task(Base):
         Index("tasks_by_time", "created_at", "id"),
         Index("tasks_ended", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
         Index("tasks_untidy", "completed_at", postgresql_where=text("tidied_at IS NULL AND completed_at IS NOT NULL")),
+        Index(
+            "tasks_untrimmed",
+            "completed_at",
+            postgresql_where=text("trimmed_at IS NULL AND tidied_at IS NULL AND completed_at IS NOT NULL"),
+        ),
     )
 
 
@@ -205,7 +216,8 @@ class TaskDetail(Base):
     """A step of a task, and its own outbox entry.
 
     Batch 0 is the step as people see it. A step that fans out has further rows, 1 to `batches`, each run by a message
-    of its own. A row with `ready_at` and without `published_at` is a message still to be sent.
+    of its own. A row with `ready_at` waits in its lane's line; one with `admitted_at` and without `published_at` is a
+    message still to be sent.
     """
 
     __tablename__ = "task_details"
@@ -213,6 +225,7 @@ class TaskDetail(Base):
     step_order: Mapped[int] = mapped_column(primary_key=True)
     batch: Mapped[int] = mapped_column(primary_key=True, server_default=text("0"))
     step_name: Mapped[str]
+    lane: Mapped[str] = mapped_column(server_default="")  # its task's knowledge base: each gets its turn
     weight: Mapped[int] = mapped_column(server_default=text("0"))
     status: Mapped[str] = mapped_column(server_default=Status.PENDING)
     progress: Mapped[float] = mapped_column(server_default=text("0"))  # 0 to 100
@@ -223,6 +236,7 @@ class TaskDetail(Base):
 
     ready_at: Mapped[datetime | None]  # its input is there
     not_before: Mapped[datetime | None]  # a retry waits until then
+    admitted_at: Mapped[datetime | None]  # it is among the few of its lane whose message may be on its way
     published_at: Mapped[datetime | None]  # RabbitMQ has confirmed its message
 
     owner: Mapped[str | None]  # the worker that runs it
@@ -247,6 +261,19 @@ class TaskDetail(Base):
             "ready_at",
             postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL"),
         ),
+        Index(
+            "task_details_line",
+            "step_name",
+            "lane",
+            "ready_at",
+            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL AND admitted_at IS NULL"),
+        ),
+        Index(
+            "task_details_admitted",
+            "step_name",
+            "lane",
+            postgresql_where=text("status IN ('PENDING', 'RUNNING') AND admitted_at IS NOT NULL"),
+        ),
         Index("task_details_leases", "owner", postgresql_where=text("status = 'RUNNING' AND owner IS NOT NULL")),
     )
 
@@ -256,9 +283,13 @@ class EventSeen(Base):
 
     __tablename__ = "events_seen"
     bucket_name: Mapped[str] = mapped_column(primary_key=True)
-    object_key: Mapped[str] = mapped_column(primary_key=True)
+    object_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
     sequencer: Mapped[str]  # left-padded hex, so that text order is time order
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Of an event that was made up: its time is known to a second or so, and a real one of the same object within that
+    # is the same event.
+    until: Mapped[str | None]
+    etag: Mapped[str | None]
 
 
 class Worker(Base):
@@ -268,5 +299,43 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     functions: Mapped[list[str]]
     connected: Mapped[bool]  # to RabbitMQ
+    threads: Mapped[int] = mapped_column(server_default=text("1"))  # steps it runs at once
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Sweep(Base):
+    """How far the comparison of a bucket with the documents is, so that one that was broken off goes on there."""
+
+    __tablename__ = "sweeps"
+    bucket_name: Mapped[str] = mapped_column(primary_key=True)
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    after_key: Mapped[str | None] = mapped_column(_KEY)  # what is up to here has been compared; none: nothing runs
+    by_folder: Mapped[bool] = mapped_column(server_default=text("false"))  # this store lists folder by folder
+    begun_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]  # of the last one that came to its end
+    counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    error: Mapped[str | None]
+
+
+class DeadLetter(Base):
+    """A message that was given up on, with its input and the reason. The same one again is counted."""
+
+    __tablename__ = "dead_letters"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    queue: Mapped[str]
+    code: Mapped[str]
+    reason: Mapped[str]
+    body: Mapped[bytes]
+    task_id: Mapped[str | None]
+    step_name: Mapped[str | None]
+    died_at: Mapped[datetime]
+    last_died_at: Mapped[datetime]
+    times: Mapped[int] = mapped_column(server_default=text("1"))
+    redriven_at: Mapped[datetime | None]
+    redriven_by: Mapped[str | None]
+
+    __table_args__ = (
+        Index("dead_letters_by_time", "died_at", "id"),
+        Index("dead_letters_by_task", "task_id", postgresql_where=text("task_id IS NOT NULL")),
+    )
