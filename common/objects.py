@@ -177,6 +177,11 @@ class ObjectStore:
                     continue
                 yield Listed(one.object_name or "", _found(one))
 
+    def clock(self, bucket: str) -> datetime:
+        """The store's time, in whole seconds."""
+        with translated_boto(f"looking for the bucket {bucket}"):
+            return _clock(self.admin.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"])
+
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds nothing at all: no object, no version, no trace of one."""
         with _refusals("listing", bucket):
@@ -248,7 +253,10 @@ class ObjectStore:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):
             found = self._client.list_objects(
-                bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions(self.bucket)
+                bucket_name=self.bucket,
+                prefix=prefix,
+                recursive=True,
+                include_version=self._keeps_versions(self.bucket),
             )
             for one in found:
                 if one.object_name:
