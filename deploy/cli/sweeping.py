@@ -13,7 +13,8 @@ from deploy.cli.output import JsonOption, complain, emit, err, table
 if TYPE_CHECKING:
     from functions.schedule.sweep import Swept
 
-_COLUMNS = ("listed", "documents", "arrived", "removed", "missing", "young", "leaving", "changed", "refused", "seconds")
+_COUNTS = ("listed", "documents", "arrived", "removed", "missing", "young", "leaving", "changed", "refused", "seconds")
+_SHOWN = ("bucket", "prefix", "listed", "arrived", "removed", "missing", "seconds")
 
 
 def sweep(
@@ -28,10 +29,13 @@ def sweep(
 ) -> None:
     """Compare the buckets with the documents, and make up the events that were missed."""
     from common.services import Services
+    from common.telemetry import configure_logging
     from functions.schedule import sweep as schedule
     from router.table import watches
 
-    with closing(Services(settings())) as services:
+    config = settings()
+    configure_logging(config.log_format, "WARNING" if json else config.log_level)
+    with closing(Services(config)) as services:
         if quick:
             arrived = schedule.sweep_quickly(services, watches())
             emit({"arrived": arrived}) if json else err.print(f"{arrived:,} uploads had come without a word.")
@@ -42,7 +46,7 @@ def sweep(
     if json:
         emit([_row(one) for one in swept])
     elif swept:
-        table(("bucket", "prefix", *_COLUMNS), [list(_row(one).values())[:-1] for one in swept])
+        table(_SHOWN, [[_row(one)[name] for name in _SHOWN] for one in swept])
     else:
         err.print("Another process sweeps just now.")
     for error in (one.error for one in swept if one.error):
@@ -52,5 +56,5 @@ def sweep(
 
 
 def _row(one: Swept) -> dict[str, Any]:
-    counts = {name: getattr(one.counts, name) for name in _COLUMNS}
+    counts = {name: getattr(one.counts, name) for name in _COUNTS}
     return {"bucket": one.bucket, "prefix": one.prefix, **counts, "error": one.error}

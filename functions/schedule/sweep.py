@@ -224,6 +224,7 @@ class _Sweep:
             key = counts.gone[-1]
             self._note(key, self._try(key, None, remove=True))
             counts.gone.pop()
+            counts.missing -= 1
         return None
 
     def _refusal(self) -> str | None:
