@@ -100,6 +100,9 @@ class Settings(BaseSettings):
 
     # Work
     work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")
+    worker_nice: int = Field(
+        5, ge=0, le=19, description="How far workers stand back for the API and the servers on the same cores: nice(1)"
+    )
     lane_runs: int = Field(
         8, gt=0, description="Runs of a step that a knowledge base has on their way at least; its others wait in line"
     )

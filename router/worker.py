@@ -213,6 +213,7 @@ def _queues(names: Sequence[str]) -> list[str]:
 def main(settings: Settings, functions: Sequence[str] | None = None) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     configure_logging(settings.log_format, settings.log_level)
+    os.nice(settings.worker_nice)
     worker = Worker(settings, functions)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
