@@ -48,6 +48,14 @@ class Unavailable(Retryable):
 _SERVERS = {"postgres": "Postgres", "rabbitmq": "RabbitMQ", "store": "The object store", "milvus": "Milvus"}
 
 
+class DiskFull(Unavailable):
+    """A disk that this needs is full."""
+
+    @property
+    def told(self) -> str:
+        return "The worker's disk is full."
+
+
 class TimedOut(Retryable):
     """The step used up the time it may take."""
 
