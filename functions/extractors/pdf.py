@@ -40,7 +40,7 @@ _warm_up()
 
 
 def extract(path: Path, options: Options) -> Iterator[Page]:
-    """One page for each page. Raises `Rejected` with FILE_DAMAGED or PASSWORD_PROTECTED."""
+    """One page for each page. Raises `Rejected` with FILE_DAMAGED, PASSWORD_PROTECTED or TOO_MANY_PAGES."""
     try:
         document = pymupdf.open(path, filetype="pdf")
     except (pymupdf.FileDataError, pymupdf.EmptyFileError) as error:
@@ -58,6 +58,8 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
             options.note(repaired=True)
         if document.page_count == 0:
             raise _damaged(options)
+        # What it says before any is read: it may say ten million, and have one.
+        options.demand(pages=document.page_count)
         yield from _pages(document, options)
 
 

@@ -31,11 +31,12 @@ from functions.extractors import (
     markdown,
 )
 from functions.extractors.records import RECORD_CHARACTERS, in_records
-from functions.ingest.extract import clear_stale, extract
+from functions.ingest.extract import budgets, clear_stale, extract
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
 _MIB = 1 << 20
+OPTIONS = Options(name="document", max_inflated_bytes=_MIB, max_pages=1, max_characters=1 << 30)
 
 
 @pytest.fixture(scope="module")
@@ -168,10 +169,10 @@ def test_a_large_text_flows_through_a_small_child(jail: Jail, tmp_path: Path) ->
     assert max(len(page.text) for page in pages) <= RECORD_CHARACTERS
 
 
-def read(extractor: Any, content: bytes, tmp_path: Path, **options: Any) -> str:
+def read(extractor: Any, content: bytes, tmp_path: Path) -> str:
     path = tmp_path / "document"
     path.write_bytes(content)
-    pages = list(extractor.extract(path, Options(name="document", max_inflated_bytes=_MIB, **options)))
+    pages = list(extractor.extract(path, OPTIONS))
     assert {page.number for page in pages} == {1}
     return "\n".join(page.text for page in pages).rstrip("\n")
 
@@ -300,7 +301,7 @@ def test_what_no_encoding_can_write_never_leaves_the_jail(tmp_path: Path, monkey
         yield Page(2, "a\udc80 \x00page 😀")
 
     monkeypatch.setattr(jailed, "EXTRACTORS", {"text/plain": read})
-    options = {"media_type": "text/plain", "name": "document", "max_inflated_bytes": 0}
+    options = {"media_type": "text/plain", "name": "document", **budgets(Settings())}
     details = jailed.extract(tmp_path, tmp_path / "pages", options)
     assert details == {"pages": 2, "characters": 8, "blank": False, "title": "a title", "unreadable_pages": [2]}
     lines = (tmp_path / "pages").read_bytes().splitlines()
