@@ -118,7 +118,7 @@ def _read(
     )
 
 
-def budgets(settings: Settings) -> dict[str, int]:
+def budgets(settings: Settings) -> dict[str, Any]:
     """What an extractor must keep to (functions/extractors/__init__.py), beside the child's `limits`."""
     return {
         "max_inflated_bytes": settings.max_inflated_bytes,

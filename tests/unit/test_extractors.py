@@ -157,19 +157,19 @@ def test_the_parts_of_a_docx_are_counted_together(reader: Reader) -> None:
 
 
 def test_a_docx_whose_blocks_unfold_faster_than_they_are_read_keeps_to_its_memory(reader: Reader) -> None:
-    # Two kilobytes of bzip2 are 64 MiB, and zipfile unfolds whatever it has read.
+    # A kilobyte of bzip2 is 32 MiB, and zipfile unfolds whatever it has read.
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_BZIP2) as archive:
-        archive.writestr("word/document.xml", b" " * (64 * _MIB))
-    data = whole.getvalue().replace((64 * _MIB).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
-    refusal = reader.refusal(DOCX, data, extract_memory_bytes=32 * _MIB)
+        archive.writestr("word/document.xml", b" " * (32 * _MIB))
+    data = whole.getvalue().replace((32 * _MIB).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
+    refusal = reader.refusal(DOCX, data, extract_memory_bytes=16 * _MIB)
     assert refusal.code in ("EXTRACT_MEMORY", "FILE_DAMAGED")
 
 
 def test_a_pdf_that_unfolds_a_millionfold_keeps_to_its_budgets(reader: Reader) -> None:
-    bomb = documents.pdf_bomb(256 * _MIB)
+    bomb = documents.pdf_bomb(96 * _MIB)
     assert len(bomb) < _MIB // 64
-    assert reader.refusal(PDF, bomb, extract_memory_bytes=64 * _MIB).code == "EXTRACT_MEMORY"
+    assert reader.refusal(PDF, bomb, extract_memory_bytes=32 * _MIB).code == "EXTRACT_MEMORY"
 
 
 def test_a_pdf_of_too_many_pages_ends_before_the_first_is_read(reader: Reader) -> None:
@@ -177,7 +177,11 @@ def test_a_pdf_of_too_many_pages_ends_before_the_first_is_read(reader: Reader) -
     refusal = reader.refusal(PDF, documents.pdf("One", "Two", "Three"), max_pages=2)
     assert refusal.code == "TOO_MANY_PAGES"
     assert refusal.message == ("document.pdf has more than the 2 pages that one document may have (BRIGADE_MAX_PAGES).")
-    assert reader.refusal(PDF, documents.pdf_that_says(10_000_000), extract_cpu_seconds=2).code == "TOO_MANY_PAGES"
+
+
+@pytest.mark.parametrize("pages", [10_000_000, 0, -1])
+def test_a_pdf_that_lies_about_its_pages_is_damaged(reader: Reader, pages: int) -> None:
+    assert reader.refusal(PDF, documents.pdf_that_says(pages), extract_cpu_seconds=2).code == "FILE_DAMAGED"
 
 
 @pytest.mark.parametrize("kind", [PDF, DOCX, HTML, MARKDOWN, TEXT])
