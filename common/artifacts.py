@@ -12,6 +12,7 @@ from typing import IO, Protocol, TypeVar, cast
 
 import msgspec
 
+from common import disk
 from common.errors import BrigadeError
 
 T = TypeVar("T")
@@ -65,12 +66,13 @@ def write(
 ) -> Written:
     """Write the records as they come, in constant memory; up to `inline_bytes` stay in the artifact itself.
 
-    `check` is called while it is being sent to the store, and may raise.
+    `check` is called while it is being sent to the store, and may raise. Raises `DiskFull` where the disk is, also for
+    whoever makes the records.
     """
     encode = msgspec.json.encode
     cuts: list[int] = []
     count = position = 0
-    with tempfile.SpooledTemporaryFile(max_size=max(inline_bytes, 1)) as spool:
+    with disk.translated(), tempfile.SpooledTemporaryFile(max_size=max(inline_bytes, 1)) as spool:
         for record in records:
             line = encode(record) + _NEWLINE
             spool.write(line)

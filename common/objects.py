@@ -23,9 +23,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from minio.commonconfig import CopySource
 from minio.error import MinioException, S3Error
 
+from common import disk
 from common.artifacts import pin_key
 from common.context import Target
-from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
+from common.errors import ConfigurationError, DiskFull, Rejected, Superseded, Unavailable
 from common.events import ObjectCreated, ObjectRemoved, sequencer_at
 from common.findings import Found, Gone, Listed, clock_of, found_of
 from common.once import once
@@ -287,7 +288,8 @@ def demand_size(name: str, size: int, max_bytes: int) -> None:
     """Raise `Rejected` (FILE_TOO_LARGE) if a document has more than `max_bytes`."""
     if size > max_bytes:
         raise Rejected(
-            f"{name} has {size / (1 << 20):,.1f} MiB; documents may have {max_bytes / (1 << 20):,.1f} MiB.",
+            f"{name} has {size / (1 << 20):,.1f} MiB; documents may have {max_bytes / (1 << 20):,.1f} MiB "
+            "(BRIGADE_MAX_DOCUMENT_BYTES).",
             code="FILE_TOO_LARGE",
         )
 
@@ -361,6 +363,8 @@ def _translated(doing: str, key: str) -> Iterator[None]:
     except ValueError as error:  # minio-py's word for names that no store can hold
         raise Rejected(f"No store can hold an object under this name: {key}: {error}", code="INVALID_NAME") from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and disk.is_full(error):
+            raise DiskFull(f"A disk became full while {doing} {key}: {error}") from error
         raise Unavailable(f"The store did not answer while {doing} {key}: {error}", server="store") from error
 
 

@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     extract_memory_bytes: int = Field(1 << 30, gt=0, description="Address space of one extraction, beyond its start")
     extract_output_bytes: int = Field(512 << 20, gt=0, description="Largest text that an extraction may produce")
     max_inflated_bytes: int = Field(512 << 20, gt=0, description="Largest size that a zipped format may unfold to")
+    max_pages: int = Field(20_000, gt=0, description="Most pages of one document")
+    max_characters: int = Field(250_000_000, gt=0, description="Most characters of one document's text")
 
     # Model and index
     model_dir: Path = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from common import artifacts
 from common.context import Target
-from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
+from common.errors import ConfigurationError, DiskFull, Rejected, Superseded, Unavailable
 from common.objects import ObjectStore
 from common.records import Page, Pin
 from common.settings import Settings
@@ -55,6 +56,19 @@ def test_a_pin_keeps_its_bytes_whatever_happens_to_the_key(store: ObjectStore, t
     assert store.read_range(pin, 2, 3) == b"234"
     assert store.read_range(pin, 8, 100) == b"89"
     assert store.read_range(pin, 10, 5) == b""
+
+
+def test_a_full_disk_is_no_fault_of_the_store_nor_of_the_document(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = put(store, "incoming/full/full.txt", b"0123456789")
+    with pytest.raises(DiskFull, match="A disk became full while reading"):
+        store.download(store.pin(target, 100), Path("/dev/full"))
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda **_: io.FileIO("/dev/full", "r+"))
+    with pytest.raises(DiskFull) as caught:
+        artifacts.write(store, "artifacts/t1/X/0.jsonl", [Page(1, "text")], inline_bytes=1)
+    assert caught.value.told == "The worker's disk is full."
 
 
 def asked(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
