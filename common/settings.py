@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
     expire_seconds: float = Field(15, gt=0, description="How often announced uploads that never came are looked for")
+    dead_letter_days: float = Field(30, gt=0, description="How long dead letters are kept that nobody needs any more")
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
 

@@ -17,6 +17,7 @@ NOTIFICATIONS = Counter(
     "brigade_notifications_total", "Notifications from stores by what became of them", ["road", "result"]
 )
 DEAD_LETTERS = Counter("brigade_dead_letters_total", "Messages given up on", ["reason"])
+OPEN_DEAD_LETTERS = Gauge("brigade_dead_letters_open", "Dead letters that wait for somebody", ["queue"])
 REQUESTS = Counter("brigade_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
 BROKER_UP = Gauge("brigade_broker_connected", "1 while connected to RabbitMQ")
 LISTENING = Gauge("brigade_listening", "1 while Postgres tells this process what changes")

@@ -1,6 +1,7 @@
 """The scheduler process: ticks. Several may run; each job is done by one of them at a time.
 
-The relay has a thread of its own: what the others wait for, a store or Milvus, may be away for long.
+The relay has a thread of its own: what the others wait for, a store or Milvus, may be away for long. So has who keeps
+dead letters: here nothing works on documents, so no message can end this process.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from common.telemetry import configure_logging
 from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
+from functions.schedule.forget import forget
 from functions.schedule.tidy import tidy
 from router.broker import PikaBroker
 from router.outbox import Outbox
 from router.table import PIPELINES
+from router.undertaker import PREFETCH, Undertaker
 
 log = structlog.get_logger()
 
@@ -42,7 +45,13 @@ class Scheduler:
     def __init__(self, settings: Settings) -> None:
         self._services = Services(settings)
         self._stop = threading.Event()
-        self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
+        self._undertaker = Undertaker(self._services.database)
+        self._broker = PikaBroker(
+            settings.amqp_url.get_secret_value(),
+            timeout_seconds=settings.server_timeout_seconds,
+            prefetch=PREFETCH,
+            on_delivery=self._undertaker.receive,
+        )
         outbox = Outbox(self._services.database, self._broker)
 
         def relay() -> int:
@@ -54,16 +63,24 @@ class Scheduler:
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
             Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+            Job("forget", settings.tidy_seconds, lambda: forget(self._services)),
         ]
 
     def run(self) -> None:
         """Tick until `stop` is called."""
         self._broker.start()
-        relaying = threading.Thread(target=self._keep, args=([self._relay],), name="relay", daemon=True)
-        relaying.start()
+        others = [
+            threading.Thread(target=self._keep, args=([self._relay],), name="relay", daemon=True),
+            threading.Thread(
+                target=self._undertaker.keep, args=(self._broker, self._stop), name="undertaker", daemon=True
+            ),
+        ]
+        for thread in others:
+            thread.start()
         log.info("scheduler.started", jobs=[job.name for job in (self._relay, *self._jobs)])
         self._keep(self._jobs)
-        relaying.join(timeout=_STOP_SECONDS)
+        for thread in others:
+            thread.join(timeout=_STOP_SECONDS)
         self._broker.close()
         self._services.close()
         log.info("scheduler.stopped")
