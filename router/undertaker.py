@@ -73,6 +73,9 @@ class Undertaker:
         except Unavailable as error:
             log.warning("letter.put_off", reason=error.message)
             return False
+        except Exception as error:
+            log.error("letter.put_off", exc_info=error)
+            return False
         broker.ack(delivery)
         return True
 
