@@ -15,6 +15,7 @@ from router import topology
 from router.broker import Delivery
 from router.letters import to_step
 from router.outbox import messages
+from router.runtime import put_off
 from tests.integration.rig import Rig
 
 
@@ -70,6 +71,18 @@ def test_a_step_that_a_live_worker_holds_is_put_off(rig: Rig) -> None:
     rig.runtime.handle(delivery)
     assert rig.calls == []
     assert len(rig.broker.queues[topology.rung(10)]) == 1
+
+
+def test_what_is_put_off_finds_its_way_back_by_whatever_name_it_came(rig: Rig) -> None:
+    """What a rung cannot route when its time is over stays there for ever, and holds up what is behind it."""
+    task_id = rig.arrive()
+    straight = replace(rig.broker.queues["brigade.step.extract_text"].popleft(), key="brigade.step.extract_text")
+    with rig.database.transaction() as connection:
+        steps.claim(connection, steps.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="another", lease_seconds=60)
+    rig.runtime.handle(straight)
+    put_off(rig.broker, straight)
+    for seconds in (10, 10):
+        assert rig.broker.queues[topology.rung(seconds)].popleft().key == "EXTRACT_TEXT"
 
 
 def test_a_step_whose_worker_died_is_taken_over_when_its_lease_has_ended(rig: Rig) -> None:
