@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from deploy.cli.configuration import connect
-from deploy.cli.output import JsonOption, complain, emit, out, table
+from deploy.cli.output import JsonOption, complain, emit, out
 from deploy.client import DeadLetter, LetterInput, Redrive, WholeDeadLetter
 
 QueueOption = Annotated[str | None, typer.Option("--queue", metavar="QUEUE", help="Only those of this queue.")]
@@ -39,11 +39,8 @@ def dead_letters(
     if json:
         emit(found)
         return
-    rows = [
-        (one.id, one.state, _when(one), one.times, _where(one), one.document_name or "", one.code, _plain(one.reason))
-        for one in found
-    ]
-    table(["id", "state", "since", "times", "queue", "document", "code", "reason"], rows)
+    for one in found:
+        _print(one)
 
 
 def redrive(
@@ -93,6 +90,14 @@ def _tell(made: Redrive) -> None:
             complain(f"{one.id}: {_plain(one.reason)} ({one.code})")
 
 
+def _print(one: DeadLetter) -> None:
+    """Not as a table: a reason is long, and an id must come whole, to be given to `redrive`."""
+    document = f", of {_plain(one.document_name)}" if one.document_name else ""
+    times = f", {one.times} times" if one.times > 1 else ""
+    _say(f"{one.id}  {one.state}, {one.code} in {_where(one)}{document}, {_when(one)}{times}")
+    _say(f"    {_plain(one.reason)}")
+
+
 def _show(one: WholeDeadLetter) -> None:
     facts = {
         "id": one.id,
@@ -100,14 +105,17 @@ def _show(one: WholeDeadLetter) -> None:
         "queue": _where(one),
         "code": one.code,
         "reason": _plain(one.reason),
-        "died": f"{_when(one)}" + (f", {one.times} times, last at {one.last_died_at}" if one.times > 1 else ""),
+        "died": _when(one)
+        + (f", {one.times} times, last {one.last_died_at:%Y-%m-%d %H:%M:%S}" if one.times > 1 else ""),
         "redriven": one.redriven_at and f"{one.redriven_at:%Y-%m-%d %H:%M:%S} by {one.redriven_by}",
         "document": one.document_id and f"{_plain(one.document_name or '')} ({one.document_id})",
         "task": one.task_id and f"{_plain(one.task_id)}, {_plain(one.step_name or '')}",
         "input": _input(one.input),
         "body": f"{one.size:,} bytes, as {one.body_format}" + ("" if one.complete else ", of which the beginning"),
     }
-    table(["", ""], [(name, told) for name, told in facts.items() if told])
+    for name, told in facts.items():
+        if told:
+            _say(f"{name:9} {told}")
     body = msgspec.json.format(msgspec.json.encode(one.body)).decode() if one.body_format == "json" else one.body
     for line in body.splitlines():
         _say(_plain(line))

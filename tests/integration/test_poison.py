@@ -1,4 +1,4 @@
-"""Messages that would stop a lesser system: each ends as a letter with its reason, and what comes behind goes through."""
+"""Messages that would stop a lesser system: each ends as a letter that says why, and what is behind it goes through."""
 
 from __future__ import annotations
 
