@@ -1,8 +1,8 @@
 """A message's properties, as pika reads them, whatever a sender put there.
 
-pika decodes headers on its I/O thread, and some values that RabbitMQ takes it cannot read: a time after the year 9999,
-a double that is no number, tables within tables without end. The error would end the connection, the message would
-come again, and end the next one. So what cannot be read is left out.
+pika decodes headers on its I/O thread, and some values that RabbitMQ lets through it cannot read: a time after the year
+9999, tables that are nested deeply. The error would end the connection, the message would come again, and end the next
+one. So what cannot be read is left out.
 """
 
 from __future__ import annotations

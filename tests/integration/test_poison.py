@@ -23,8 +23,16 @@ pytestmark = pytest.mark.integration
 GOOD = b"The next document in line, which is a good one."
 
 
-# What pika's publishers cannot write, and its consumers cannot read: a time after the year 9999, and no number.
-ODD = (b"T" + struct.pack(">Q", 1 << 62), b"d" + struct.pack(">d", float("nan")))
+def nested(levels: int) -> bytes:
+    """A table within a table within a table, on the wire."""
+    table = b""
+    for _ in range(levels):
+        table = b"\x01aF" + struct.pack(">I", len(table)) + table
+    return b"F" + struct.pack(">I", len(table)) + table
+
+
+# What RabbitMQ takes and pika cannot read: a time after the year 9999, tables that are nested deeply.
+ODD = {b"time": b"T" + struct.pack(">Q", 1 << 62), b"tables": nested(3000)}
 
 
 class OddProperties(pika.BasicProperties):  # type: ignore[misc] # pika has no types for it
@@ -97,12 +105,12 @@ def test_a_document_that_kills_its_worker_fails_as_that_and_can_be_sent_again(sy
 def test_garbage_straight_into_any_queue_is_kept_and_blocks_nothing(worker: System) -> None:
     tag = str(uuid4()).encode()
     plain = [tag, b"\xff\x00" + tag, b"[" * 50_000 + tag, b'{"' + tag + b'": 1}', b"x" * (2 << 20) + tag]
-    odd = [tag + kind[:1] for kind in ODD]
+    odd = [tag + name for name in ODD]
     queues = [topology.NOTIFICATIONS, *map(topology.step_queue, topology.step_names())]
     for queue in queues:
         publish(worker, queue, *plain)
-        for kind in ODD:
-            publish(worker, queue, tag + kind[:1], properties=OddProperties(kind))
+        for name, value in ODD.items():
+            publish(worker, queue, tag + name, properties=OddProperties(value))
     the_next_goes_through(worker)
     for queue in queues:
         for body in plain + odd:
@@ -113,7 +121,7 @@ def test_garbage_straight_into_any_queue_is_kept_and_blocks_nothing(worker: Syst
 
 def test_garbage_among_the_dead_themselves_is_kept_as_well(worker: System) -> None:
     headers = {"brigade-code": 7, "brigade-died-at": "never", "brigade-queue": "\0", "x-death": "often"}
-    for properties in (*map(OddProperties, ODD), pika.BasicProperties(headers=headers)):
+    for properties in (*map(OddProperties, ODD.values()), pika.BasicProperties(headers=headers)):
         body = str(uuid4()).encode()
         publish(worker, topology.DEAD, body, properties=properties)
         letter = kept(worker, "", body)
