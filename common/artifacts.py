@@ -48,7 +48,11 @@ class Written:
 
 def key_of(task_id: str, step_name: str, batch: int) -> str:
     """The key of what a step makes; its pinned input is `pin_key`."""
-    return f"artifacts/{task_id}/{step_name}/{batch}.jsonl"
+    return f"{prefix_of(task_id, step_name)}{batch}.jsonl"
+
+
+def prefix_of(task_id: str, step_name: str) -> str:
+    return f"artifacts/{task_id}/{step_name}/"
 
 
 def pin_key(task_id: str) -> str:

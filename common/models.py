@@ -326,8 +326,10 @@ class DeadLetter(Base):
     code: Mapped[str]
     reason: Mapped[str]
     body: Mapped[bytes]
-    task_id: Mapped[str | None]
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes; of a body that is larger, only the beginning is kept
+    task_id: Mapped[str | None]  # as the message says, which anybody may have sent
     step_name: Mapped[str | None]
+    batch: Mapped[int] = mapped_column(server_default=text("0"))
     died_at: Mapped[datetime]
     last_died_at: Mapped[datetime]
     times: Mapped[int] = mapped_column(server_default=text("1"))

@@ -247,6 +247,12 @@ class ObjectStore:
             response.close()
             response.release_conn()
 
+    def size_of_prefix(self, prefix: str) -> int:
+        """The bytes of all objects of our bucket whose key begins so."""
+        with _translated("measuring", prefix):
+            found = self._client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True)
+            return sum(one.size or 0 for one in found)
+
     def delete_prefix(self, prefix: str) -> None:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):

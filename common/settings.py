@@ -130,6 +130,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Documents that a sweep removes because their objects are gone; more need a person's word",
     )
+    dead_letter_days: float = Field(30, gt=0, description="How long dead letters are kept that nobody needs any more")
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
 

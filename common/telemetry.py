@@ -18,6 +18,7 @@ NOTIFICATIONS = Counter(
 )
 MADE_UP = Counter("brigade_made_up_events_total", "Events that no notification told of, found in the bucket", ["kind"])
 DEAD_LETTERS = Counter("brigade_dead_letters_total", "Messages given up on", ["reason"])
+OPEN_DEAD_LETTERS = Gauge("brigade_dead_letters_open", "Dead letters that wait for somebody", ["queue"])
 REQUESTS = Counter("brigade_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
 BROKER_UP = Gauge("brigade_broker_connected", "1 while connected to RabbitMQ")
 LISTENING = Gauge("brigade_listening", "1 while Postgres tells this process what changes")

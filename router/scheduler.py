@@ -1,7 +1,8 @@
 """The scheduler process: ticks. Several may run; each job is done by one of them at a time.
 
-The relay and the sweep have threads of their own: what the others wait for, a store or Milvus, may be away for long,
-and a large bucket takes minutes.
+The relay, the sweep, and who keeps dead letters have threads of their own: what the others wait for, a store or Milvus,
+may be away for long, and a large bucket takes minutes. Here nothing works on documents, so no message can end this
+process.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from common.telemetry import configure_logging
 from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
+from functions.schedule.forget import forget
 from functions.schedule.sweep import sweep, sweep_quickly
 from functions.schedule.tidy import tidy
 from router.broker import PikaBroker
 from router.outbox import Outbox
 from router.table import PIPELINES, watches
+from router.undertaker import PREFETCH, Undertaker
 
 log = structlog.get_logger()
 
@@ -46,7 +49,13 @@ class Scheduler:
     def __init__(self, settings: Settings) -> None:
         self._services = Services(settings)
         self._stop = threading.Event()
-        self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
+        self._undertaker = Undertaker(self._services.database)
+        self._broker = PikaBroker(
+            settings.amqp_url.get_secret_value(),
+            timeout_seconds=settings.server_timeout_seconds,
+            prefetch=PREFETCH,
+            on_delivery=self._undertaker.receive,
+        )
         outbox = Outbox(self._services.database, self._broker, lane_runs=settings.lane_runs)
 
         def relay() -> int:
@@ -70,6 +79,7 @@ class Scheduler:
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
             Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+            Job("forget", settings.tidy_seconds, lambda: forget(self._services)),
         ]
 
     def run(self) -> None:
@@ -79,6 +89,11 @@ class Scheduler:
             threading.Thread(target=self._keep, args=([job],), name=job.name, daemon=True)
             for job in (self._relay, self._sweep)
         ]
+        alone.append(
+            threading.Thread(
+                target=self._undertaker.keep, args=(self._broker, self._stop), name="undertaker", daemon=True
+            )
+        )
         for thread in alone:
             thread.start()
         log.info("scheduler.started", jobs=[job.name for job in (self._relay, self._sweep, *self._jobs)])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from deploy.cli import documents, inspection, processes, sweeping, tasks
+from deploy.cli import dead_letters, documents, inspection, processes, sweeping, tasks
 from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
 from deploy.cli.users import users
@@ -25,6 +25,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Documents": (documents.upload, documents.search, documents.documents, documents.download, documents.delete),
     "Tasks": (tasks.status, tasks.cancel, tasks.retry),
     "Repair": (sweeping.sweep,),
+    "Dead letters": (dead_letters.dead_letters, dead_letters.redrive, dead_letters.forget),
     "Look": (inspection.functions, inspection.queues, inspection.invoke),
 }
 for panel, commands in _PANELS.items():
