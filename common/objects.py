@@ -69,15 +69,23 @@ class ObjectStore:
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         demand_size(target.name, found.size, max_bytes)
-        source = CopySource(bucket_name=target.bucket, object_name=target.key, match_etag=found.etag)
         try:
-            with _translated("copying", target.key):
-                # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
-                copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=source)
+            etag = self.copy(found, key)
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         # The same ETag, the same bytes: no need to ask for the copy's size.
-        return Pin(self.bucket, key, etag=copy.etag or "", size=found.size)
+        return Pin(self.bucket, key, etag=etag, size=found.size)
+
+    def copy(self, source: Pin, key: str) -> str:
+        """Have the store copy these bytes to `key` of our bucket. Returns the copy's ETag.
+
+        Raises `Superseded` if others are there by now, `Rejected` if none are.
+        """
+        demanded = CopySource(bucket_name=source.bucket, object_name=source.key, match_etag=source.etag)
+        with _translated("copying", source.key):
+            # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
+            copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=demanded)
+        return copy.etag or ""
 
     def _earlier_copy(self, key: str, lost: Rejected | Superseded) -> Pin:
         """What an earlier run copied while the object was still there; else raise `lost`."""

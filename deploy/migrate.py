@@ -24,6 +24,7 @@ from common.errors import ConfigurationError
 from common.objects import ObjectStore, translated_boto
 from common.services import Services
 from common.settings import Settings
+from deploy.buckets import make_bucket
 from deploy.cors import allow_origins
 from deploy.signing_key import ensure_signing_key
 from router.broker import PikaBroker
@@ -89,12 +90,7 @@ def _admin_key(services: Services) -> str | None:
 
 def _bucket(objects: ObjectStore, settings: Settings) -> None:
     """The bucket, and a notification rule for each of the store's targets and each prefix that a route listens to."""
-    with translated_boto(f"making the bucket {objects.bucket}"):
-        try:
-            objects.admin.create_bucket(Bucket=objects.bucket)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise
+    make_bucket(objects, settings.s3_region)
     if not settings.notification_arns:
         log.warning(
             "bucket.no_notifications", hint="BRIGADE_NOTIFICATION_ARNS is empty: set the bucket's rules by hand"
@@ -104,10 +100,10 @@ def _bucket(objects: ObjectStore, settings: Settings) -> None:
         there = objects.admin.get_bucket_notification_configuration(Bucket=objects.bucket)
         there.pop("ResponseMetadata", None)
         rules = there.pop("QueueConfigurations", [])
-        ours = _rules(settings.notification_arns)
-        says = [_says(rule) for rule in ours]
-        others = [rule for rule in rules if not rule.get("Id", "").startswith(_OURS) and _says(rule) not in says]
-        if len(rules) == len(others) + len(ours) and all(_says(rule) in map(_says, rules) for rule in ours):
+        ours = notification_rules(settings.notification_arns, sorted({route.prefix for route in ROUTES}))
+        asked = [says(rule) for rule in ours]
+        others = [rule for rule in rules if not rule.get("Id", "").startswith(_OURS) and says(rule) not in asked]
+        if len(rules) == len(others) + len(ours) and all(says(rule) in map(says, rules) for rule in ours):
             return
         # A PUT replaces all rules of the bucket, and not all of them need be ours.
         _put_rules(objects, there | {"QueueConfigurations": [*others, *ours]}, settings.server_timeout_seconds)
@@ -127,7 +123,7 @@ def _put_rules(objects: ObjectStore, rules: dict[str, Any], patience_seconds: fl
             return
 
 
-def _says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[str, str]]]:
+def says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[str, str]]]:
     """What a rule asks for, however a store writes it down: it may drop its Id, or add its region to the ARN."""
     arn = rule["QueueArn"].split(":")
     arn[3:4] = [] if arn[1:2] == ["minio"] else arn[3:4]
@@ -139,8 +135,8 @@ def _says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[st
     )
 
 
-def _rules(arns: list[str]) -> list[dict[str, Any]]:
-    prefixes = sorted({route.prefix for route in ROUTES})
+def notification_rules(arns: list[str], prefixes: list[str]) -> list[dict[str, Any]]:
+    """A rule for each target and each prefix, as S3 writes them."""
     return [
         {
             "Id": f"{_OURS}{number}-{prefix.strip('/')}",
