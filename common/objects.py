@@ -69,6 +69,8 @@ class ObjectStore:
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         demand_size(target.name, found.size, max_bytes)
+        if not found.etag:  # JuiceFS's folders, as consoles make them
+            raise Rejected(f"The store tells no ETag of {target.name}: it is no object.", code="NO_OBJECT")
         try:
             etag = self.copy(found, key)
         except (Rejected, Superseded) as lost:
@@ -212,14 +214,24 @@ class ObjectStore:
     def delete_prefix(self, prefix: str) -> None:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):
-            found = self._client.list_objects(
-                bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions()
-            )
-            for one in found:
-                if one.object_name:
-                    self._client.remove_object(
-                        bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
-                    )
+            versions = self._keeps_versions()
+            # SeaweedFS leaves out versions where a page ends, so there it is over when nothing is listed any more.
+            while self._delete_listed(prefix, versions=versions) and versions:
+                pass
+
+    def _delete_listed(self, prefix: str, *, versions: bool) -> int:
+        """Returns how many there were."""
+        count = 0
+        found = self._client.list_objects(
+            bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=versions
+        )
+        for one in found:
+            if one.object_name:
+                self._client.remove_object(
+                    bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
+                )
+                count += 1
+        return count
 
     def _keeps_versions(self) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""

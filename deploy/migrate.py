@@ -37,6 +37,8 @@ _ARN_SECONDS = 0.2
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _OURS = "brigade-"  # how the Ids of our notification rules begin
+# Said by stores that have no notifications: SeaweedFS takes the rules for a bucket that is to be made.
+_TELLS_NOBODY = frozenset({"NotImplemented", "MethodNotAllowed", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 _EVENTS = (
     # Named one by one: ObjectCreated:* would include changes of tags.
     "s3:ObjectCreated:Put",
@@ -96,6 +98,23 @@ def _bucket(objects: ObjectStore, settings: Settings) -> None:
             "bucket.no_notifications", hint="BRIGADE_NOTIFICATION_ARNS is empty: set the bucket's rules by hand"
         )
         return
+    try:
+        _set_rules(objects, settings)
+    except _TellsNobody as refusal:
+        log.warning(
+            "bucket.no_notifications",
+            reason=str(refusal),
+            hint="This store tells nobody of events: the sweep alone finds what is there. BRIGADE_NOTIFICATION_ARNS=[] "
+            "says so.",
+        )
+
+
+class _TellsNobody(Exception):
+    """The store has no notifications."""
+
+
+def _set_rules(objects: ObjectStore, settings: Settings) -> None:
+    """Raises `_TellsNobody`, or `Unavailable`: a target that the store does not know is for the operator to mend."""
     with translated_boto(f"setting notification rules on the bucket {objects.bucket}"):
         there = objects.admin.get_bucket_notification_configuration(Bucket=objects.bucket)
         there.pop("ResponseMetadata", None)
@@ -116,7 +135,10 @@ def _put_rules(objects: ObjectStore, rules: dict[str, Any], patience_seconds: fl
         try:
             objects.admin.put_bucket_notification_configuration(Bucket=objects.bucket, NotificationConfiguration=rules)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidArgument" or time.monotonic() > deadline:
+            code = error.response["Error"]["Code"]
+            if code in _TELLS_NOBODY:
+                raise _TellsNobody(code) from error
+            if code != "InvalidArgument" or time.monotonic() > deadline:
                 raise
             time.sleep(_ARN_SECONDS)
         else:

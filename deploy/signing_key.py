@@ -31,6 +31,7 @@ log = structlog.get_logger()
 _INCOMING = "incoming/"
 # Where nobody listens for events.
 _PROBES = "artifacts/signing-key-probe-"
+_NO_API = "The store has no admin API of MinIO's."
 _BY_HAND = "Make a key with this policy at the store, and name it in BRIGADE_S3_SIGNING_ACCESS_KEY and _SECRET_KEY."
 
 
@@ -128,11 +129,13 @@ def _policies(admin: MinioAdmin, user: str) -> set[str]:
     except MinioAdminException as error:
         if "XMinioAdminNoSuchUser" in str(error):
             return set()
+        if "NoSuchBucket" in str(error):  # it takes the API's address for an object's
+            raise NotMade(_NO_API) from error
         raise
     except ValueError:
         found = None
     if not isinstance(found, dict) or "status" not in found:
-        raise NotMade("The store has no admin API of MinIO's.")
+        raise NotMade(_NO_API)
     return set(filter(None, found.get("policyName", "").split(",")))
 
 

@@ -58,15 +58,17 @@ def check_store(
 
 def _show(results: list[Result]) -> None:
     width = max(len(result.name) for result in results)
+    told = ""
     for result in results:
-        line = Text.assemble(
-            (f"{result.verdict:<9}", _STYLES[result.verdict]), " ", f"{result.name:<{width}}  ", (result.found, "dim")
-        )
+        verdict = (f"{result.verdict:<9}", _STYLES[result.verdict])
+        line = Text.assemble(verdict, f" {result.name:<{width}}  ", (result.found, "dim"))
         out.print(line, soft_wrap=True, highlight=False)
-        if result.then:
-            out.print(Text(f"{'':<{width + 12}}{result.then}"), soft_wrap=True, highlight=False)
+        more = [result.then] if result.then != told else []  # that there are no versions is told of many in a row
         if result.verdict == "FAILED":
-            out.print(Text(f"{'':<{width + 12}}Needed for: {result.needed_for}."), soft_wrap=True, highlight=False)
+            more.append(f"Needed for: {result.needed_for}.")
+        for sentence in filter(None, more):
+            out.print(Text(f"{'':<{width + 12}}{sentence}"), soft_wrap=True, highlight=False)
+        told = result.then or told
     counts = Counter(str(result.verdict) for result in results)
     err.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".", highlight=False)
 

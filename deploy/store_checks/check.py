@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import httpx
-import urllib3
-from botocore.exceptions import BotoCoreError, ClientError
-from minio.error import MinioException
+from botocore.exceptions import ClientError
 
 from common.errors import BrigadeError
 
@@ -46,7 +43,11 @@ class Check:
 
 
 class Lacks(Exception):
-    """The store does not do this. The message says what it did."""
+    """The store does not do this. The message says what it did; `instead`: what is done, if not what the check says."""
+
+    def __init__(self, found: str, instead: str = "") -> None:
+        super().__init__(found)
+        self.instead = instead
 
 
 class Wrong(Exception):
@@ -87,14 +88,9 @@ def _outcome(check: Check, trial: Trial) -> tuple[Verdict, str, str]:
     try:
         return Verdict.OK, check.run(ground.within(check.name)) or "", ""
     except Lacks as lacks:
-        return (Verdict.INSTEAD, str(lacks), check.instead) if check.instead else _failed(check, lacks)
-    except Wrong as wrong:
-        return _failed(check, wrong)
-    except (BrigadeError, ClientError, BotoCoreError, MinioException, ValueError) as error:
-        return _failed(check, error)
-    except (httpx.HTTPError, urllib3.exceptions.HTTPError, OSError) as error:
-        return _failed(check, error)
-
-
-def _failed(check: Check, error: Exception) -> tuple[Verdict, str, str]:
-    return Verdict.FAILED, str(error) or type(error).__name__, check.advice
+        instead = lacks.instead or check.instead
+        return (Verdict.INSTEAD, str(lacks), instead) if instead else (Verdict.FAILED, str(lacks), check.advice)
+    except (Wrong, BrigadeError, ClientError) as error:
+        return Verdict.FAILED, str(error), check.advice
+    except Exception as error:  # noqa: BLE001 - a store may answer in ways that no library foresees
+        return Verdict.FAILED, f"{type(error).__name__}: {error}", check.advice

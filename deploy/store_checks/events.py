@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pika
 from pika.exceptions import AMQPError
 
-from common.events import ObjectCreated
 from deploy.store_checks.check import Lacks
 from deploy.store_checks.ground import Ground
 from deploy.store_checks.rules import EVENTS_PREFIX, set_rules, unset_rules
@@ -49,9 +48,7 @@ def _one(ground: Ground, channel: BlockingChannel, queue: str, arn: str) -> floa
         for _, _, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.2):
             if body is not None:
                 events, _ = s3.decode(body)
-                if any(
-                    isinstance(one, ObjectCreated) and (one.bucket, one.key) == (ground.bucket, key) for one in events
-                ):
+                if any((one.bucket, one.key) == (ground.bucket, key) for one in events):
                     return time.monotonic() - began
             if time.monotonic() - began > _PATIENCE_SECONDS:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import Any
@@ -41,7 +42,7 @@ class Ground:
     begun: list[tuple[str, str]] = field(default_factory=list, repr=False)
 
     def within(self, check: str) -> Ground:
-        return replace(self, prefix=f"{self.prefix}{check.replace(' ', '-')}/")
+        return replace(self, prefix=f"{self.prefix}{re.sub(r'[^a-z0-9]+', '-', check.lower())}/")
 
     @property
     def bucket(self) -> str:
@@ -53,7 +54,7 @@ class Ground:
     def put(self, key: str, body: bytes, **options: Any) -> str:
         """As another system would. Returns the ETag, without quotes."""
         answer = self.objects.admin.put_object(Bucket=self.bucket, Key=key, Body=body, **options)
-        return str(answer["ETag"]).strip('"')
+        return str(answer.get("ETag", "")).strip('"')
 
     def put_version(self, key: str, body: bytes) -> tuple[str, str]:
         """The same where versions are kept: the version's id and its ETag."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from botocore.exceptions import ClientError
 
 from common.erasing import KnownBytes, erase
+from common.errors import Rejected
 from deploy.store_checks.check import Lacks, demand
 from deploy.store_checks.ground import TEXT, Ground
 
 _NFC = unicodedata.normalize("NFC", "Café 각")
 _NFD = unicodedata.normalize("NFD", _NFC)
 _MAX_KEY_BYTES = 1024
+_MAX_BYTES = 1 << 20
+_SHOWN = 40
+_HIDDEN = "What is below an object can be left out of a listing where a page ends: keep such keys out of the store."
 _MAX_NAME_BYTES = 255  # of a name in most file systems, which some stores keep objects in
 
 
@@ -59,7 +64,20 @@ def empty_folders(ground: Ground) -> None:
 
 
 def folder_objects(ground: Ground) -> None:
-    _each(ground, ["folder/"])
+    """Empty, as consoles make them; some stores make a folder of them, which is no object."""
+    key = ground.key("folder/")
+    etag = _put(ground, key, b"")
+    if etag is None:
+        raise Lacks(f"refused: {_shown(ground, [key])}")
+    listed, found = [one["Key"] for one in ground.listed()], ground.objects.look(ground.bucket, key)
+    try:
+        pinned = found is not None and ground.objects.pin(ground.target(key, found.etag), 0).size == 0
+    except Rejected:
+        pinned = False
+    erase(ground.objects, _known(ground, key, etag), check=_nothing)
+    demand(not ground.objects.exists(key), "a folder is still there after its deletion", "nothing")
+    if listed != [key] or not pinned:
+        raise Lacks(f"a folder that is put is {'' if listed == [key] else 'not '}listed and cannot be copied")
 
 
 def dots(ground: Ground) -> None:
@@ -75,36 +93,30 @@ def folders_above_folders(ground: Ground) -> None:
 
 
 def _each(ground: Ground, names: list[str]) -> None:
-    """Put an object under each, then look for all of them. Raises `Lacks` naming those that the store refuses."""
+    """Put an object under each, then look for all of them. Raises `Lacks` naming what the store refuses or renames."""
     keys = [ground.key(name) for name in names]
-    etags = {key: etag for key in keys if (etag := _put(ground, key)) is not None}
+    etags = {key: etag for key in keys if (etag := _put(ground, key, key.encode())) is not None}
     if len(etags) < len(keys):
-        raise Lacks(f"refused: {', '.join(repr(key) for key in keys if key not in etags)}"[:300])
+        raise Lacks(f"refused: {_shown(ground, [key for key in keys if key not in etags])}")
     listed = {one["Key"]: one["ETag"].strip('"') for one in ground.listed()}
+    if set(listed) != set(keys):
+        raise Lacks(f"put {_shown(ground, keys)}, listed {_shown(ground, listed)}")
     if listed != etags:
-        hidden = [key for key in keys if key not in listed]
-        others = [key for key in listed if key not in keys]
-        raise Lacks(
-            f"of {keys} the listing does not show {hidden}, and shows {others}"
-            if hidden or others
-            else f"{keys} are the same object"
-        )
+        raise Lacks(f"{_shown(ground, keys)} are the same object")
+    paged = [one["Key"] for one in ground.listed(PaginationConfig={"PageSize": 1})]
+    if sorted(paged) != sorted(keys):
+        raise Lacks(f"put {_shown(ground, keys)}, listed in pages of one {_shown(ground, paged)}", instead=_HIDDEN)
     for key, etag in etags.items():
         _follow(ground, key, etag)
     demand(not ground.listed(), "after their deletion some are still listed", "none")
 
 
-def _put(ground: Ground, key: str) -> str | None:
-    """Its ETag, or None if the store refuses it."""
+def _put(ground: Ground, key: str, body: bytes) -> str | None:
+    """Its ETag, empty if none is told; None if the store refuses it. JuiceFS calls that an internal error."""
     try:
-        return ground.put(key, key.encode())
-    except ClientError as error:
-        if (
-            error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
-            or error.response["Error"]["Code"] == "NotImplemented"
-        ):
-            return None
-        raise
+        return ground.put(key, body)
+    except ClientError:
+        return None
 
 
 def _follow(ground: Ground, key: str, etag: str) -> None:
@@ -112,18 +124,23 @@ def _follow(ground: Ground, key: str, etag: str) -> None:
     body = key.encode()
     found = ground.objects.look(ground.bucket, key)
     demand(found is not None and found.etag == etag, f"under {key!r} the store finds {found}", "the object")
-    pin = ground.objects.pin(ground.target(key, etag), 1 << 20)
+    pin = ground.objects.pin(ground.target(key, etag), _MAX_BYTES)
     demand(ground.read(pin) == body, f"the copy of {key!r} has other bytes", "the same")
     if "/." not in key:  # clients and browsers take such segments out of a URL
         url = ground.presigner.get(ground.bucket, key, version_id=None, filename="a", content_type=TEXT, seconds=60)
         answer = ground.http.get(url)
         demand(answer.content == body, f"a download of {key!r} got {answer.status_code}", "its bytes")
-    erase(
-        ground.objects,
-        KnownBytes(ground.bucket, key, frozenset({etag}), frozenset(), frozenset(), live=False, announced=False),
-        check=_nothing,
-    )
+    erase(ground.objects, _known(ground, key, etag), check=_nothing)
     demand(not ground.objects.exists(key), f"{key!r} is still there after its deletion", "nothing")
+
+
+def _known(ground: Ground, key: str, etag: str) -> KnownBytes:
+    return KnownBytes(ground.bucket, key, frozenset({etag}), frozenset(), frozenset(), live=False, announced=True)
+
+
+def _shown(ground: Ground, keys: Iterable[str]) -> str:
+    names = [repr(key.removeprefix(ground.prefix)) for key in keys]
+    return ", ".join(name if len(name) < _SHOWN else f"{name[:_SHOWN]}…" for name in names) or "nothing"
 
 
 def _nothing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.store_checks.check import Lacks, demand
+from deploy.store_checks.check import Lacks, Wrong, demand
 from deploy.store_checks.ground import Ground
 
 # In the order of their bytes. A store that goes folder by folder lists "a/b" right after or before "a", whatever
@@ -36,7 +36,8 @@ def gone_on_with(ground: Ground) -> None:
     """By `StartAfter`, from any key: a sweep that was broken off goes on so."""
     _fill(ground, _NAMES)
     whole = _names(ground)
-    for at, name in enumerate(whole):
+    for at in (0, whole.index("a/b"), whole.index("a/c/d"), whole.index("～"), len(whole) - 1):
+        name = whole[at]
         rest = _names(ground, StartAfter=ground.key(name), PaginationConfig={"PageSize": _PAGE})
         demand(rest == whole[at + 1 :], f"after {name!r} the listing goes on with {rest}", f"{whole[at + 1 :]}")
 
@@ -52,22 +53,33 @@ def gone_on_with_what_is_gone(ground: Ground) -> None:
 
 def versions(ground: Ground) -> None:
     """Every version and every marker, the newest of each key first, page by page."""
-    ids: dict[str, list[str]] = {}
-    for name in ("a", "a/b", "b"):
-        ids[name] = [ground.put_version(ground.key(name), body)[0] for body in (b"1", b"2", b"3")]
-    ground.objects.admin.delete_object(Bucket=ground.bucket, Key=ground.key("b"))
+    _demand_versions(ground, ("a", "b/c", "d"))
+
+
+def versions_below_objects(ground: Ground) -> None:
+    """The same, where a key is the beginning of others."""
+    try:
+        _demand_versions(ground, ("a", "a/b", "a/c"))
+    except Wrong as wrong:
+        raise Lacks(str(wrong)) from wrong
+
+
+def _demand_versions(ground: Ground, names: tuple[str, ...]) -> None:
+    made = {name: [ground.put_version(ground.key(name), body)[0] for body in (b"1", b"2", b"3")] for name in names}
+    ground.objects.admin.delete_object(Bucket=ground.bucket, Key=ground.key(names[-1]))
     for size in (1000, _PAGE):
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = {name: [] for name in names}
         markers = []
         for one in ground.versions(PaginationConfig={"PageSize": size}):
             name = one["Key"].removeprefix(ground.prefix)
             if "ETag" in one:
-                found.setdefault(name, []).append(one["VersionId"])
+                found[name].append(one["VersionId"])
             else:
                 markers.append((name, one["IsLatest"]))
-        wanted = {name: made[::-1] for name, made in ids.items()}
-        demand(found == wanted, f"of the versions {wanted}, {found} are listed", "all, the newest first")
-        demand(markers == [("b", True)], f"of the delete markers {markers} are listed", "the one of b, as the latest")
+        in_order = all(found[name] == made[name][::-1] for name in names)
+        counts = {name: len(ids) for name, ids in found.items()}
+        demand(in_order, f"in pages of {size:,}, so many versions are listed: {counts}", "3 of each, the newest first")
+        demand(markers == [(names[-1], True)], f"of the delete markers {markers} are listed", f"one of {names[-1]}")
 
 
 def _fill(ground: Ground, names: list[str]) -> None:

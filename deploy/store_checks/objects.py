@@ -75,7 +75,7 @@ def missing_objects(ground: Ground) -> None:
 
 def at_once(ground: Ground) -> None:
     key = ground.key("a")
-    for round_ in range(5):
+    for round_ in range(3):
         etag = ground.put(key, b"%d" % round_)
         listed = [one["ETag"].strip('"') for one in ground.listed()]
         demand(listed == [etag], f"after a PUT the listing showed {listed}", f"[{etag}]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -85,7 +86,7 @@ def _seen(ground: Ground, removal: ObjectRemoved) -> ObjectCreated:
     return seen
 
 
-def _known(ground: Ground, key: str, *, etags: set[str] = set(), version_ids: set[str] = set()) -> KnownBytes:
+def _known(ground: Ground, key: str, *, etags: Iterable[str] = (), version_ids: Iterable[str] = ()) -> KnownBytes:
     return KnownBytes(
         ground.bucket, key, frozenset(etags), frozenset(version_ids), frozenset(), live=False, announced=False
     )

@@ -7,6 +7,9 @@ from deploy.store_checks.check import Check
 
 _BY_COPY = "Versions are pinned by copies of the bytes, each as large as its object; older ones are not kept."
 _REFUSED = "Whoever would put such a key is told so by the store; nothing is lost."
+_RENAMED = "Either nothing is put, or it has the name that the listing shows: put nothing under such keys."
+_FOLDER = "A folder is no object there, and no document comes of it."
+_ONE = "They are one object there: what is put later is a new version of the same document."
 _CLOCK = "Set both clocks by NTP."
 
 CHECKS = (
@@ -19,9 +22,7 @@ CHECKS = (
         "A deleted document is told from one that cannot be read now",
         advice="Let the key list the bucket (s3:ListBucket): without it a store does not tell the two apart.",
     ),
-    Check(
-        "at once", objects.at_once, "An event may be handled the moment after it, and the sweep compares what it sees"
-    ),
+    Check("at once", objects.at_once, "An event may be handled the moment that it comes"),
     Check(
         "types and metadata",
         objects.types_and_metadata,
@@ -63,9 +64,7 @@ CHECKS = (
         "Parts of uploads that no document knows are dropped",
         instead="The store must drop old ones itself (MinIO does after a day; elsewhere, by a lifecycle rule).",
     ),
-    Check(
-        "downloads", uploads.downloads, "GET /documents/…/download: a file with its name, which browsers do not show"
-    ),
+    Check("downloads", uploads.downloads, "GET /documents/…/download: a file, which no browser shows"),
     Check(
         "downloads of versions",
         uploads.downloads_of_versions,
@@ -77,13 +76,13 @@ CHECKS = (
         "restricted keys",
         uploads.restricted_keys,
         "Uploads are signed by a key that can do nothing else",
-        instead="Make a key by hand with the policy that `brigade migrate` shows; until then the main key signs uploads.",
+        instead="The main key signs uploads, until you make one with the policy that `brigade migrate` shows.",
     ),
     Check(
         "copies slipped into uploads",
         uploads.slipped_in_copies,
         "Who may upload may not read others' objects (CVE-2026-97731)",
-        instead="Sign uploads with a restricted key: until then whoever gets an upload URL may copy what is in the store.",
+        instead="Sign uploads with a restricted key: else whoever gets an upload URL may copy what is in the store.",
     ),
     Check(
         "pages of other sites",
@@ -149,21 +148,21 @@ CHECKS = (
         "keys: normal forms",
         keys.normal_forms,
         "Names typed on a Mac and elsewhere are two keys",
-        instead="They are one object there: the later upload is a new version of the same document.",
+        instead=_ONE,
     ),
     Check(
         "keys: upper and lower case",
         keys.case,
         "They are two keys",
-        instead="They are one object there: the later upload is a new version of the same document.",
+        instead=_ONE,
     ),
     Check("keys: outer spaces", keys.outer_spaces, "Drops by other systems", instead=_REFUSED),
-    Check("keys: backslashes", keys.backslashes, "Drops by other systems", instead=_REFUSED),
+    Check("keys: backslashes", keys.backslashes, "Drops by other systems", instead=_RENAMED),
     Check("keys: control characters", keys.controls, "Drops by other systems", instead=_REFUSED),
     Check("keys: 1,024 bytes", keys.long_keys, "Drops by other systems", instead=_REFUSED),
     Check("keys: names over 255 bytes", keys.long_names, "Drops by other systems", instead=_REFUSED),
-    Check("keys: empty folders", keys.empty_folders, "Drops by other systems", instead=_REFUSED),
-    Check("keys: ending in a slash", keys.folder_objects, "Folders that consoles make", instead=_REFUSED),
+    Check("keys: empty folders", keys.empty_folders, "Drops by other systems", instead=_RENAMED),
+    Check("keys: ending in a slash", keys.folder_objects, "Folders that consoles make", instead=_FOLDER),
     Check("keys: dots", keys.dots, "Drops by other systems", instead=_REFUSED),
     Check("keys: below an object", keys.objects_below_objects, "Drops by other systems", instead=_REFUSED),
     Check("keys: above objects", keys.folders_above_folders, "Drops by other systems", instead=_REFUSED),
@@ -181,6 +180,13 @@ CHECKS = (
         listings.versions,
         "The sweep and deletions see every version",
         instead=_BY_COPY,
+        needs_versions=True,
+    ),
+    Check(
+        "listing of versions below objects",
+        listings.versions_below_objects,
+        "The same, where a key is the beginning of others",
+        instead="What a page leaves out is asked for by its key before it is taken for gone.",
         needs_versions=True,
     ),
     Check(
