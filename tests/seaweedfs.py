@@ -33,6 +33,12 @@ class SeaweedFS(Server):
         self._ports = {f"{part}.port": free_port() for part in _LISTENERS} | {"s3.port": port}
         self._ports |= {f"{part}.port.grpc": free_port() for part in _LISTENERS}
 
+    def stop(self) -> None:
+        super().stop()
+        # It puts the sockets of its gRPC side there, whatever it is told, and ended so leaves them.
+        for part in _LISTENERS:
+            Path(f"/tmp/seaweedfs-{part}-grpc-{self._ports[f'{part}.port.grpc']}.sock").unlink(missing_ok=True)
+
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
