@@ -83,6 +83,9 @@ class Ground:
         )
         return [one for page in pages for one in page.get("Contents", [])]
 
+    def is_empty(self, prefix: str) -> bool:
+        return "Contents" not in self.objects.admin.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1)
+
     def versions(self, **options: Any) -> list[dict[str, Any]]:
         """The same with every version and every delete marker; those have no ETag. In the order of each page."""
         pages = self.objects.admin.get_paginator("list_object_versions").paginate(

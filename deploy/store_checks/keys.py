@@ -17,7 +17,7 @@ _NFD = unicodedata.normalize("NFD", _NFC)
 _MAX_KEY_BYTES = 1024
 _MAX_BYTES = 1 << 20
 _SHOWN = 40
-_HIDDEN = "What is below an object can be left out of a listing where a page ends: keep such keys out of the store."
+_HIDDEN = "What is below an object can be left out of listings, so the sweep does not find it: put nothing there."
 _MAX_NAME_BYTES = 255  # of a name in most file systems, which some stores keep objects in
 
 
@@ -85,22 +85,25 @@ def dots(ground: Ground) -> None:
 
 
 def objects_below_objects(ground: Ground) -> None:
-    _each(ground, ["a", "a/b"])
+    _each(ground, ["a", "a/b"], renamed=_HIDDEN)
 
 
 def folders_above_folders(ground: Ground) -> None:
-    _each(ground, ["c/d", "c"])
+    _each(ground, ["c/d", "c"], renamed=_HIDDEN)
 
 
-def _each(ground: Ground, names: list[str]) -> None:
-    """Put an object under each, then look for all of them. Raises `Lacks` naming what the store refuses or renames."""
+def _each(ground: Ground, names: list[str], renamed: str = "") -> None:
+    """Put an object under each, then look for all of them. Raises `Lacks` naming what the store refuses or renames.
+
+    `renamed`: what is done where it lists others than were put, if not what the check says.
+    """
     keys = [ground.key(name) for name in names]
     etags = {key: etag for key in keys if (etag := _put(ground, key, key.encode())) is not None}
     if len(etags) < len(keys):
         raise Lacks(f"refused: {_shown(ground, [key for key in keys if key not in etags])}")
     listed = {one["Key"]: one["ETag"].strip('"') for one in ground.listed()}
     if set(listed) != set(keys):
-        raise Lacks(f"put {_shown(ground, keys)}, listed {_shown(ground, listed)}")
+        raise Lacks(f"put {_shown(ground, keys)}, listed {_shown(ground, listed)}", renamed)
     if listed != etags:
         raise Lacks(f"{_shown(ground, keys)} are the same object")
     paged = [one["Key"] for one in ground.listed(PaginationConfig={"PageSize": 1})]

@@ -33,13 +33,20 @@ def pages(ground: Ground) -> None:
 
 
 def gone_on_with(ground: Ground) -> None:
-    """By `StartAfter`, from any key: a sweep that was broken off goes on so."""
+    """By `StartAfter`, from any key, until nothing comes: a sweep that was broken off goes on so."""
     _fill(ground, _NAMES)
-    whole = _names(ground)
+    whole, early = _names(ground), []
     for at in (0, whole.index("a/b"), whole.index("a/c/d"), whole.index("～"), len(whole) - 1):
-        name = whole[at]
-        rest = _names(ground, StartAfter=ground.key(name), PaginationConfig={"PageSize": _PAGE})
-        demand(rest == whole[at + 1 :], f"after {name!r} the listing goes on with {rest}", f"{whole[at + 1 :]}")
+        rest = _names(ground, StartAfter=ground.key(whole[at]), PaginationConfig={"PageSize": _PAGE})
+        if rest and rest != whole[at + 1 :]:
+            early.append(whole[at])
+        while rest and (more := _names(ground, StartAfter=ground.key(rest[-1]), PaginationConfig={"PageSize": _PAGE})):
+            rest += more
+        demand(rest == whole[at + 1 :], f"after {whole[at]!r} the listing goes on with {rest}", f"{whole[at + 1 :]}")
+    if early:
+        raise Lacks(
+            f"a listing from {', '.join(map(repr, early))} says too early, in pages of {_PAGE}, that it is complete"
+        )
 
 
 def gone_on_with_what_is_gone(ground: Ground) -> None:
@@ -52,22 +59,22 @@ def gone_on_with_what_is_gone(ground: Ground) -> None:
 
 
 def versions(ground: Ground) -> None:
-    """Every version and every marker, the newest of each key first, page by page."""
-    _demand_versions(ground, ("a", "b/c", "d"))
+    """Every version and every marker, the newest of each key first."""
+    _demand_versions(ground, ("a", "b/c", "d"), pages=(1000,))
 
 
-def versions_below_objects(ground: Ground) -> None:
-    """The same, where a key is the beginning of others."""
+def pages_of_versions(ground: Ground) -> None:
+    """The same page by page, with a folder among the keys."""
     try:
-        _demand_versions(ground, ("a", "a/b", "a/c"))
+        _demand_versions(ground, ("a!", "a/b", "a/c", "a0"), pages=(1000, _PAGE))
     except Wrong as wrong:
         raise Lacks(str(wrong)) from wrong
 
 
-def _demand_versions(ground: Ground, names: tuple[str, ...]) -> None:
+def _demand_versions(ground: Ground, names: tuple[str, ...], *, pages: tuple[int, ...]) -> None:
     made = {name: [ground.put_version(ground.key(name), body)[0] for body in (b"1", b"2", b"3")] for name in names}
     ground.objects.admin.delete_object(Bucket=ground.bucket, Key=ground.key(names[-1]))
-    for size in (1000, _PAGE):
+    for size in pages:
         found: dict[str, list[str]] = {name: [] for name in names}
         markers = []
         for one in ground.versions(PaginationConfig={"PageSize": size}):

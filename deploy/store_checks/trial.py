@@ -25,6 +25,7 @@ from deploy.store_checks.ground import Ground
 
 # How everything is named that the checks make: buckets, prefixes, keys.
 OURS = "brigade-check-"
+_MOST_LAYERS = 5
 _NO_KEY = {"s3_signing_access_key": SecretStr(""), "s3_signing_secret_key": SecretStr("")}
 
 
@@ -137,7 +138,11 @@ def _clear(ground: Ground, *prefixes: str) -> None:
     for key, upload_id in ground.begun:
         ground.multipart.abort(key, upload_id)
     for prefix in prefixes:
-        ground.objects.delete_prefix(prefix)
+        # MinIO shows what is below an object only when that is gone.
+        for _ in range(_MOST_LAYERS):
+            ground.objects.delete_prefix(prefix)
+            if ground.is_empty(prefix):
+                break
 
 
 @contextmanager

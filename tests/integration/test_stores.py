@@ -43,7 +43,7 @@ INSTEAD = {
         "keys: below an object",
         "keys: above objects",
         "listing order",
-        "listing of versions below objects",
+        "listing of versions in pages",
         "notification rules",
     },
 }
