@@ -30,7 +30,7 @@ def arrive(ground: Ground) -> str:
     try:
         with closing(pika.BlockingConnection(parameters)) as connection:
             channel = connection.channel()
-            queue = channel.queue_declare("", exclusive=True, auto_delete=True).method.queue
+            queue = channel.queue_declare("", exclusive=True).method.queue
             channel.queue_bind(queue, topology.NOTIFICATIONS, routing_key="#")
             took = {arn: _one(ground, channel, queue, arn) for arn in ground.settings.notification_arns}
     except (AMQPError, OSError) as error:
