@@ -26,6 +26,7 @@ from common.services import Services
 from common.settings import Settings
 from deploy.buckets import make_bucket
 from deploy.cors import allow_origins
+from deploy.notifications import OURS, notification_rules, says
 from deploy.signing_key import ensure_signing_key
 from router.broker import PikaBroker
 from router.table import ROUTES
@@ -36,18 +37,8 @@ log = structlog.get_logger()
 _ARN_SECONDS = 0.2
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_OURS = "brigade-"  # how the Ids of our notification rules begin
 # Said by stores that have no notifications: SeaweedFS takes the rules for a bucket that is to be made.
 _TELLS_NOBODY = frozenset({"NotImplemented", "MethodNotAllowed", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
-_EVENTS = (
-    # Named one by one: ObjectCreated:* would include changes of tags.
-    "s3:ObjectCreated:Put",
-    "s3:ObjectCreated:Post",
-    "s3:ObjectCreated:Copy",
-    "s3:ObjectCreated:CompleteMultipartUpload",
-    "s3:ObjectRemoved:Delete",
-    "s3:ObjectRemoved:DeleteMarkerCreated",
-)
 
 
 def migrate(database_url: str) -> None:
@@ -121,7 +112,7 @@ def _set_rules(objects: ObjectStore, settings: Settings) -> None:
         rules = there.pop("QueueConfigurations", [])
         ours = notification_rules(settings.notification_arns, sorted({route.prefix for route in ROUTES}))
         asked = [says(rule) for rule in ours]
-        others = [rule for rule in rules if not rule.get("Id", "").startswith(_OURS) and says(rule) not in asked]
+        others = [rule for rule in rules if not rule.get("Id", "").startswith(OURS) and says(rule) not in asked]
         if len(rules) == len(others) + len(ours) and all(says(rule) in map(says, rules) for rule in ours):
             return
         # A PUT replaces all rules of the bucket, and not all of them need be ours.
@@ -143,32 +134,6 @@ def _put_rules(objects: ObjectStore, rules: dict[str, Any], patience_seconds: fl
             time.sleep(_ARN_SECONDS)
         else:
             return
-
-
-def says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[str, str]]]:
-    """What a rule asks for, however a store writes it down: it may drop its Id, or add its region to the ARN."""
-    arn = rule["QueueArn"].split(":")
-    arn[3:4] = [] if arn[1:2] == ["minio"] else arn[3:4]
-    filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
-    return (
-        ":".join(arn),
-        frozenset(rule["Events"]),
-        frozenset((one["Name"].lower(), one["Value"]) for one in filters),
-    )
-
-
-def notification_rules(arns: list[str], prefixes: list[str]) -> list[dict[str, Any]]:
-    """A rule for each target and each prefix, as S3 writes them."""
-    return [
-        {
-            "Id": f"{_OURS}{number}-{prefix.strip('/')}",
-            "QueueArn": arn,
-            "Events": list(_EVENTS),
-            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
-        }
-        for number, arn in enumerate(arns)
-        for prefix in prefixes
-    ]
 
 
 def _topology(settings: Settings) -> None:

@@ -35,14 +35,18 @@ def check_store(
     import structlog
 
     from deploy.store_checks.check import Verdict, run
-    from deploy.store_checks.table import CHECKS, EVENTS
+    from deploy.store_checks.table import CHECKS
     from deploy.store_checks.trial import trial
 
     # What the product's parts would warn of here is what the checks tell.
     structlog.configure(processors=[_silence])
     config = settings()
     results: list[Result] = []
-    checks = (*CHECKS, EVENTS) if events else CHECKS
+    checks = CHECKS
+    if events:
+        from deploy.store_checks.events import EVENTS
+
+        checks = (*CHECKS, EVENTS)
     with Status("Making what the checks need …", console=err) as status, trial(config, bucket) as made:
         for number, check in enumerate(checks, 1):
             status.update(f"{number} of {len(checks)}: {check.name}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pika
 from pika.exceptions import AMQPError
 
-from deploy.store_checks.check import Lacks
+from deploy.store_checks.check import Check, Lacks
 from deploy.store_checks.ground import Ground
 from deploy.store_checks.rules import EVENTS_PREFIX, set_rules, unset_rules
 from router import topology
@@ -57,3 +57,13 @@ def _one(ground: Ground, channel: BlockingChannel, queue: str, arn: str) -> floa
         with suppress(AMQPError):
             channel.cancel()
         unset_rules(ground)
+
+
+# Needs RabbitMQ and, where the store's targets are webhooks, the API, so it is tried only when asked for.
+EVENTS = Check(
+    "notifications arrive",
+    arrive,
+    "Work begins the moment an object is there",
+    instead="The sweep alone finds what is there, every BRIGADE_SWEEP_SECONDS.",
+    sets_rules=True,
+)

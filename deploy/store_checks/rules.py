@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from deploy.cors import allow_origins
-from deploy.migrate import notification_rules, says
+from deploy.notifications import notification_rules, says
 from deploy.store_checks.check import Lacks, demand
 from deploy.store_checks.ground import TEXT, Ground
 

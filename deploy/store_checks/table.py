@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.store_checks import events, keys, listings, objects, pins, removals, rules, uploads
+from deploy.store_checks import keys, listings, objects, pins, removals, rules, uploads
 from deploy.store_checks.check import Check
 
 _BY_COPY = "Versions are pinned by copies of the bytes, each as large as its object; older ones are not kept."
@@ -12,7 +12,7 @@ _FOLDER = "A folder is no object there, and no document comes of it."
 _ONE = "They are one object there: what is put later is a new version of the same document."
 _CLOCK = "Set both clocks by NTP."
 
-CHECKS = (
+CHECKS: tuple[Check, ...] = (
     Check("what is written is read", objects.written_is_read, "Artifacts, and every step that reads a document"),
     Check("empty objects", objects.empty_objects, "An empty file is refused with its reason"),
     Check("ETags", objects.etags, "Whether an event is news, and which bytes are pinned"),
@@ -201,13 +201,4 @@ CHECKS = (
         instead="The sweep alone finds what is there, every BRIGADE_SWEEP_SECONDS.",
         sets_rules=True,
     ),
-)
-
-# Needs RabbitMQ and, where the store's targets are webhooks, the API, so it is tried only when asked for.
-EVENTS = Check(
-    "notifications arrive",
-    events.arrive,
-    "Work begins the moment an object is there",
-    instead="The sweep alone finds what is there, every BRIGADE_SWEEP_SECONDS.",
-    sets_rules=True,
 )

@@ -147,12 +147,13 @@ def _clear(ground: Ground, *prefixes: str) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends us as Ctrl-C does: with what we made taken away."""
+    """SIGTERM ends us as Ctrl-C does, and both do wherever we were started: with what we made taken away."""
     if current_thread() is not main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:

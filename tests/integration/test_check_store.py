@@ -19,7 +19,8 @@ from deploy import migrate
 from deploy.local.servers import LocalServers
 from deploy.local.store import Store
 from deploy.store_checks.check import Verdict, run
-from deploy.store_checks.table import CHECKS, EVENTS
+from deploy.store_checks.events import EVENTS
+from deploy.store_checks.table import CHECKS
 from deploy.store_checks.trial import OURS, trial
 from tests.integration.system import System
 from tests.processes import LOOPBACK, listening_of, wait_until
@@ -78,10 +79,15 @@ def test_a_bucket_that_is_there_keeps_what_it_holds_and_gets_nothing_else(seawee
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind_when_it_is_interrupted(servers: LocalServers, number: signal.Signals) -> None:
     store = servers.store
-    process = subprocess.Popen(COMMAND, env=environment(store), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_until(lambda: len(left_behind(store)) >= 4, seconds=30, what="two buckets, a key and its policy")
-    process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    with subprocess.Popen(
+        COMMAND, env=environment(store), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_until(lambda: len(left_behind(store)) >= 4, seconds=90, what="two buckets, a key and its policy")
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, left_behind(store)) == (130, [])
     assert b"Interrupted" in said
 
