@@ -71,15 +71,25 @@ class ObjectStore:
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         demand_size(target.name, found.size, max_bytes)
-        source = CopySource(bucket_name=target.bucket, object_name=target.key, match_etag=found.etag)
+        if not found.etag:  # JuiceFS's folders, as consoles make them
+            raise Rejected(f"The store tells no ETag of {target.name}: it is no object.", code="NO_OBJECT")
         try:
-            with _translated("copying", target.key):
-                # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
-                copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=source)
+            etag = self.copy(found, key)
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         # The same ETag, the same bytes: no need to ask for the copy's size.
-        return Pin(self.bucket, key, etag=copy.etag or "", size=found.size)
+        return Pin(self.bucket, key, etag=etag, size=found.size)
+
+    def copy(self, source: Pin, key: str) -> str:
+        """Have the store copy these bytes to `key` of our bucket. Returns the copy's ETag.
+
+        Raises `Superseded` if others are there by now, `Rejected` if none are.
+        """
+        demanded = CopySource(bucket_name=source.bucket, object_name=source.key, match_etag=source.etag)
+        with _translated("copying", source.key):
+            # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
+            copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=demanded)
+        return copy.etag or ""
 
     def _earlier_copy(self, key: str, lost: Rejected | Superseded) -> Pin:
         """What an earlier run copied while the object was still there; else raise `lost`."""
@@ -256,17 +266,24 @@ class ObjectStore:
     def delete_prefix(self, prefix: str) -> None:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):
-            found = self._client.list_objects(
-                bucket_name=self.bucket,
-                prefix=prefix,
-                recursive=True,
-                include_version=self._keeps_versions(self.bucket),
-            )
-            for one in found:
-                if one.object_name:
-                    self._client.remove_object(
-                        bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
-                    )
+            versions = self._keeps_versions(self.bucket)
+            # SeaweedFS leaves out versions where a page ends, so there it is over when nothing is listed any more.
+            while self._delete_listed(prefix, versions=versions) and versions:
+                pass
+
+    def _delete_listed(self, prefix: str, *, versions: bool) -> int:
+        """Returns how many there were."""
+        count = 0
+        found = self._client.list_objects(
+            bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=versions
+        )
+        for one in found:
+            if one.object_name:
+                self._client.remove_object(
+                    bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
+                )
+                count += 1
+        return count
 
     def _keeps_versions(self, bucket: str) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""

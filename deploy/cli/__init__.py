@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from deploy.cli import dead_letters, documents, inspection, processes, sweeping, tasks
+from deploy.cli.check_store import check_store
 from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
 from deploy.cli.users import users
@@ -26,7 +27,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Tasks": (tasks.status, tasks.cancel, tasks.retry),
     "Repair": (sweeping.sweep,),
     "Dead letters": (dead_letters.dead_letters, dead_letters.redrive, dead_letters.forget),
-    "Look": (inspection.functions, inspection.queues, inspection.invoke),
+    "Look": (inspection.functions, inspection.queues, inspection.invoke, check_store),
 }
 for panel, commands in _PANELS.items():
     for command in commands:

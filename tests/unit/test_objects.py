@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -225,3 +226,26 @@ def test_a_bucket_that_cannot_be_is_the_documents_own_fault(store: ObjectStore, 
     with pytest.raises(Rejected) as refused:
         store.pin(Target("t8", "d8", 1, "kb", "x", bucket, "incoming/x", "etag"), 100)
     assert refused.value.code == "INVALID_NAME"
+
+
+def test_versions_that_a_listing_leaves_out_are_deleted_all_the_same(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SeaweedFS does where a page ends."""
+    bucket = {"Bucket": "ours"}
+    store.admin.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"})
+    for name in ("p/a", "p/a", "p/b"):
+        put(store, name, b"x")
+    whole = store._client.list_objects
+    monkeypatch.setattr(store._client, "list_objects", lambda **options: list(whole(**options))[:1])
+    store.delete_prefix("p/")
+    assert "Versions" not in store.admin.list_object_versions(**bucket, Prefix="p/")
+    store.admin.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_a_folder_that_has_no_etag_is_said_to_be_no_object(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JuiceFS has them."""
+    monkeypatch.setattr(store, "_head", lambda *_: SimpleNamespace(etag=None, size=0))
+    with pytest.raises(Rejected, match="folder/: it is no object") as refused:
+        store.pin(Target("t9", "d9", 1, "kb", "folder/", "ours", "incoming/folder/", ""), 100)
+    assert refused.value.code == "NO_OBJECT"
