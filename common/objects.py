@@ -7,8 +7,10 @@ here, and every call has a timeout.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from typing import IO, Any
@@ -37,6 +39,15 @@ _UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
 # Of an object that was encrypted with a key which the store was told and did not keep (SSE-C): any sender may do so.
 _ENCRYPTED = "InvalidRequest"
 _OVERWRITTEN = "The object was overwritten before it was read; its newer version has a task of its own."
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """`size`: bytes."""
+
+    key: str
+    size: int
+    modified: datetime
 
 
 class ObjectStore:
@@ -201,17 +212,39 @@ class ObjectStore:
             response.close()
             response.release_conn()
 
-    def delete_prefix(self, prefix: str) -> None:
-        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
+    def delete_prefix(self, prefix: str, *, keep: Collection[str] = ()) -> None:
+        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them.
+
+        `keep`: keys that stay.
+        """
         with _translated("deleting", prefix):
             found = self._client.list_objects(
                 bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions()
             )
             for one in found:
-                if one.object_name:
+                if one.object_name and one.object_name not in keep:
                     self._client.remove_object(
                         bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
                     )
+
+    def listing(self, bucket: str, prefix: str) -> Iterator[Listed]:
+        """All objects whose key begins so, as they are told: a page of them in memory. In no order to rely on."""
+        with _translated("listing", f"{bucket}/{prefix}"):
+            for one in self._client.list_objects(bucket_name=bucket, prefix=prefix, recursive=True):
+                if one.object_name and one.last_modified:
+                    yield Listed(one.object_name, one.size or 0, one.last_modified)
+
+    def is_gone(self, bucket: str, key: str) -> bool:
+        """Whether the store says that there is no such object: not that it refuses, or has no such bucket."""
+        with _translated("looking for", key):
+            try:
+                self._head(bucket, key, None)
+            except S3Error as error:
+                if error.code in _GONE:
+                    return True
+                if error.code not in ("AccessDenied", _ENCRYPTED):
+                    raise
+        return False
 
     def _keeps_versions(self) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""

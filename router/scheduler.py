@@ -1,6 +1,7 @@
 """The scheduler process: ticks. Several may run; each job is done by one of them at a time.
 
-The relay has a thread of its own: what the others wait for, a store or Milvus, may be away for long.
+The relay has a thread of its own: what the others wait for, a store or Milvus, may be away for long. So have those that
+can take minutes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from common.errors import Unavailable
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from functions.schedule.compare import audit
 from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
-from functions.schedule.tidy import tidy
+from functions.schedule.tidy import tidy, trim
 from router.broker import PikaBroker
 from router.outbox import Outbox
 from router.table import PIPELINES
@@ -29,6 +31,8 @@ from router.table import PIPELINES
 log = structlog.get_logger()
 
 _STOP_SECONDS = 10.0
+# Between two looks whether a job is due that is done more seldom.
+_MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,29 @@ class Scheduler:
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
-            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
         ]
+        self._slow = [
+            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+            Job("trim", settings.tidy_seconds, lambda: trim(self._services)),
+        ]
+        if settings.audit_seconds:
+            # Whether it is due is asked this often.
+            every = min(settings.audit_seconds, _MOST_SECONDS)
+            self._slow.append(Job("audit", every, lambda: audit(self._services, PIPELINES)))
 
     def run(self) -> None:
         """Tick until `stop` is called."""
         self._broker.start()
-        relaying = threading.Thread(target=self._keep, args=([self._relay],), name="relay", daemon=True)
-        relaying.start()
-        log.info("scheduler.started", jobs=[job.name for job in (self._relay, *self._jobs)])
+        others = [
+            threading.Thread(target=self._keep, args=(jobs,), name=jobs[0].name, daemon=True)
+            for jobs in ([self._relay], self._slow)
+        ]
+        for thread in others:
+            thread.start()
+        log.info("scheduler.started", jobs=[job.name for job in (self._relay, *self._jobs, *self._slow)])
         self._keep(self._jobs)
-        relaying.join(timeout=_STOP_SECONDS)
+        for thread in others:
+            thread.join(timeout=_STOP_SECONDS)
         self._broker.close()
         self._services.close()
         log.info("scheduler.stopped")

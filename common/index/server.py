@@ -52,7 +52,7 @@ class Server:
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """One method of MilvusClient, within the timeout. Raises `Unavailable`, or `ConfigurationError` for what a
         person must mend first; wrong use raises MilvusException."""
-        with self._telling():
+        with self.telling():
             return getattr(self._connected(), name)(*arguments, timeout=self._timeout, **options)
 
     def call_loaded(self, name: str, collection: str, **options: Any) -> Any:
@@ -83,7 +83,8 @@ class Server:
             self._connecting.release()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def telling(self) -> Iterator[None]:
+        """pymilvus's errors as ours, for what it does outside of `call`."""
         try:
             yield
         except grpc.RpcError as error:

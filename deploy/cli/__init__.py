@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from deploy.cli import documents, inspection, processes, tasks
+from deploy.cli import auditing, documents, inspection, processes, tasks
 from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
 from deploy.cli.users import users
@@ -24,7 +24,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (processes.up, processes.api, processes.worker, processes.scheduler, processes.migrate),
     "Documents": (documents.upload, documents.search, documents.documents, documents.download, documents.delete),
     "Tasks": (tasks.status, tasks.cancel, tasks.retry),
-    "Look": (inspection.functions, inspection.queues, inspection.invoke),
+    "Look": (auditing.audit, inspection.functions, inspection.queues, inspection.invoke),
 }
 for panel, commands in _PANELS.items():
     for command in commands:

@@ -34,6 +34,11 @@ def upgrade() -> None:
         sa.Column("error", sa.Text()),
     )
     op.create_table(
+        "job_runs",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
         "dead_letters",
         sa.Column("id", sa.Text(), primary_key=True),
         sa.Column("queue", sa.Text(), nullable=False),
@@ -91,6 +96,7 @@ def downgrade() -> None:
     op.drop_index("tasks_untrimmed", "tasks")
     op.drop_column("tasks", "trimmed_at")
     op.drop_table("dead_letters")
+    op.drop_table("job_runs")
     op.drop_table("sweeps")
     op.drop_column("workers", "threads")
     op.drop_column("document_versions", "looked_at")
