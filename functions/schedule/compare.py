@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from sqlalchemy import Connection
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 _JOB = "audit"
 _INCOMING, _ARTIFACTS = "incoming/", "artifacts/"
+# Between two looks whether a removal has been told.
+_SETTLE_SECONDS = 0.5
 # Above this, and half of all documents, objects that are gone are taken for a store that is not the one it was.
 _FEW = 10
 
@@ -161,15 +163,22 @@ class _Comparison:
             repair = False
             self.findings.refuse(kind, "Most documents seem to have no object: is this the store that they came from?")
         for page in differences.suspected_documents(self._connection):
-            # A removal is told within seconds: until then its document is rightly there.
-            time.sleep(max(0, self._listed_at + self._settings.audit_settle_seconds - time.monotonic()))
+            lost = self._untold(page)
             before = sequencer_at(time.time())
-            with self._database.transaction() as connection:
-                lost = differences.live(connection, page)
             for one in lost:
                 if self._objects.is_gone(one.bucket, one.key):
                     begun = repair and self._depart(one, before)
                     self.findings.add(kind, f"document {one.document_id}: {one.bucket}/{one.key}", repaired=begun)
+
+    def _untold(self, suspected: Sequence[Lost]) -> Sequence[Lost]:
+        """Those that still show when the store has had time to tell of their removal, which it does within seconds."""
+        until = self._listed_at + self._settings.audit_settle_seconds
+        while True:
+            with self._database.transaction() as connection:
+                suspected = differences.live(connection, suspected)
+            if not suspected or time.monotonic() >= until:
+                return suspected
+            time.sleep(_SETTLE_SECONDS)
 
     def _depart(self, lost: Lost, sequencer: str) -> bool:
         with self._database.transaction() as connection:
