@@ -50,7 +50,7 @@ class Server:
         return str(self.call("get_server_version")).startswith("milvus_lite")
 
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """One method of MilvusClient, within the timeout, or that of the options. Raises `Unavailable`, or `ConfigurationError` for what a
+        """One method of MilvusClient, within the timeout. Raises `Unavailable`, or `ConfigurationError` for what a
         person must mend first; wrong use raises MilvusException."""
         with self.telling():
             return getattr(self._connected(), name)(*arguments, **{"timeout": self._timeout, **options})

@@ -69,7 +69,7 @@ def test_when_it_is_trimmed_a_document_is_still_read_found_downloaded_and_proces
         bucket = worker.settings.bucket
         before = read()
         assert before[2] == WORDS
-        assert keys() == {"pin", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE"}
+        assert keys() == {"pin", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE"}
         trim(impatient)
         wait_for(
             lambda: worker.sql("SELECT 1 FROM tasks WHERE id = :id AND trimmed_at IS NOT NULL", id=task), "trimmed"

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from common import documents
+from common.comparison import differences
 from common.comparison.findings import Finding, Kind, Report
 from common.context import Target
 from common.events import ObjectCreated, sequencer_at
@@ -25,8 +26,8 @@ from common.services import Services
 from common.settings import Settings
 from common.telemetry import AUDIT_FINDINGS
 from deploy.cli import app
-from functions.schedule import compare as comparing
 from functions.schedule.compare import audit, compare
+from functions.schedule.tidy import cut
 from router.table import DOCUMENT_DELETE, DOCUMENT_UPLOAD, PIPELINES
 
 pytestmark = pytest.mark.integration
@@ -196,7 +197,7 @@ def test_what_a_task_has_begun_to_need_meanwhile_is_not_deleted(house: House, mo
     """It arrives after it was suspected, in the last moment before the deletion."""
     target = house.document()
     house.vectors(target.document_id, 2, [0])
-    asked = comparing.differences.suspected_orphans
+    asked = differences.suspected_orphans
 
     def then_arrives(*args: Any, **options: Any) -> Iterator[Any]:
         pages = list(asked(*args, **options))
@@ -204,7 +205,7 @@ def test_what_a_task_has_begun_to_need_meanwhile_is_not_deleted(house: House, mo
         house.arrive(target.key, b"other words")
         yield from pages
 
-    monkeypatch.setattr(comparing.differences, "suspected_orphans", then_arrives)
+    monkeypatch.setattr(differences, "suspected_orphans", then_arrives)
     assert house.compare(repair=True).findings == []
     assert f"{target.document_id}:2:0" in house.ids(target)
 
@@ -214,7 +215,7 @@ def test_artifacts_that_nobody_needs_are_deleted_and_no_others(house: House) -> 
     newer = house.complete(house.arrive(replaced.key, b"other words"))
     house.sql("UPDATE tasks SET tidied_at = now() WHERE id = :id RETURNING 1", id=replaced.task_id)
     house.services.index.delete_versions(replaced.document_id, [1])
-    comparing.cut(Services(house.services.settings.model_copy(update={"trim_seconds": 0})), trimmed.task_id)
+    cut(Services(house.services.settings.model_copy(update={"trim_seconds": 0})), trimmed.task_id)
     house.put(f"artifacts/{trimmed.task_id}/VECTORIZE/3.jsonl")
     house.put("artifacts/nobody/SPLIT/0.jsonl")
     finding = house.only(Kind.STRAY_ARTIFACTS)
