@@ -317,6 +317,14 @@ class Sweep(Base):
     error: Mapped[str | None]
 
 
+class JobRun(Base):
+    """When what is done once in a long while was last done, whichever process did it, and was started since."""
+
+    __tablename__ = "job_runs"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime]
+
+
 class DeadLetter(Base):
     """A message that was given up on, with its input and the reason. The same one again is counted."""
 

@@ -7,7 +7,7 @@ here, and every call has a timeout.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -263,22 +263,25 @@ class ObjectStore:
             found = self._client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True)
             return sum(one.size or 0 for one in found)
 
-    def delete_prefix(self, prefix: str) -> None:
-        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
+    def delete_prefix(self, prefix: str, *, keep: Collection[str] = ()) -> None:
+        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them.
+
+        `keep`: keys that stay.
+        """
         with _translated("deleting", prefix):
             versions = self._keeps_versions(self.bucket)
             # SeaweedFS leaves out versions where a page ends, so there it is over when nothing is listed any more.
-            while self._delete_listed(prefix, versions=versions) and versions:
+            while self._delete_listed(prefix, keep, versions=versions) and versions:
                 pass
 
-    def _delete_listed(self, prefix: str, *, versions: bool) -> int:
+    def _delete_listed(self, prefix: str, keep: Collection[str], *, versions: bool) -> int:
         """Returns how many there were."""
         count = 0
         found = self._client.list_objects(
             bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=versions
         )
         for one in found:
-            if one.object_name:
+            if one.object_name and one.object_name not in keep:
                 self._client.remove_object(
                     bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
                 )

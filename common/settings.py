@@ -117,6 +117,21 @@ class Settings(BaseSettings):
     )
     lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
+    trim_seconds: float = Field(
+        300, ge=0, description="When a task is completed for this long, only its text and chunks are kept"
+    )
+    keep_failed_seconds: float = Field(
+        604_800, ge=0, description="How long a failed task can be retried: what its steps made is kept until then"
+    )
+    audit_seconds: float = Field(
+        86_400, ge=0, description="How often the scheduler compares Postgres, store and Milvus; 0: never"
+    )
+    audit_grace_seconds: float = Field(
+        600, ge=0, description="What ended or was written within this time, the comparison leaves to who works on it"
+    )
+    audit_settle_seconds: float = Field(
+        10, ge=0, description="A removal that the store has not told of for this long counts as never told"
+    )
     expire_seconds: float = Field(15, gt=0, description="How often announced uploads that never came are looked for")
     sweep_seconds: float = Field(
         600, gt=0, description="How often buckets are compared with the documents; never more than a tenth of the time"

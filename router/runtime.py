@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 
-from common import artifacts, dead_letters, lanes, steps, tasks
+from common import artifacts, dead_letters, lanes, steps, tasks, tidying
 from common.artifacts import Written
 from common.context import Context
 from common.dead_letters import Letter
@@ -203,8 +203,10 @@ class Runtime:
         return _Outgoing(due)
 
     def _leave(self, claim: Claim) -> _Outgoing:
-        """The run is another's now, or its task has ended: then the next of its lane is due."""
+        """The run is another's now, or its task has ended: then what it may have written since is cleared once more,
+        and the next of its lane is due."""
         with self._database.transaction() as connection:
+            tidying.untidy(connection, claim.ref.task_id)
             return _Outgoing(self._outbox.admit(connection, [claim.ref]))
 
     def _stop(self, claim: Claim, error: Stopped) -> _Outgoing:

@@ -1,8 +1,7 @@
 """The scheduler process: ticks. Several may run; each job is done by one of them at a time.
 
-The relay, the sweep, and who keeps dead letters have threads of their own: what the others wait for, a store or Milvus,
-may be away for long, and a large bucket takes minutes. Here nothing works on documents, so no message can end this
-process.
+The relay, the sweep, what can take minutes, and who keeps dead letters have threads of their own: what the others wait
+for, a store or Milvus, may be away for long. Nothing here works on documents, so no message can end this process.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ from common.errors import Unavailable
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from functions.schedule.compare import audit
 from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
 from functions.schedule.forget import forget
 from functions.schedule.sweep import sweep, sweep_quickly
-from functions.schedule.tidy import tidy
+from functions.schedule.tidy import tidy, trim
 from router.broker import PikaBroker
 from router.outbox import Outbox
 from router.table import PIPELINES, watches
@@ -35,6 +35,8 @@ from router.undertaker import PREFETCH, Undertaker
 log = structlog.get_logger()
 
 _STOP_SECONDS = 10.0
+# Between two looks whether a job is due that is done more seldom.
+_MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +80,23 @@ class Scheduler:
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
-            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
             Job("forget", settings.tidy_seconds, lambda: forget(self._services)),
         ]
+        self._slow = [
+            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+            Job("trim", settings.tidy_seconds, lambda: trim(self._services)),
+        ]
+        if settings.audit_seconds:
+            # Whether it is due is asked this often.
+            every = min(settings.audit_seconds, _MOST_SECONDS)
+            self._slow.append(Job("audit", every, lambda: audit(self._services, PIPELINES)))
 
     def run(self) -> None:
         """Tick until `stop` is called."""
         self._broker.start()
         alone = [
-            threading.Thread(target=self._keep, args=([job],), name=job.name, daemon=True)
-            for job in (self._relay, self._sweep)
+            threading.Thread(target=self._keep, args=(jobs,), name=jobs[0].name, daemon=True)
+            for jobs in ([self._relay], [self._sweep], self._slow)
         ]
         alone.append(
             threading.Thread(
@@ -96,7 +105,8 @@ class Scheduler:
         )
         for thread in alone:
             thread.start()
-        log.info("scheduler.started", jobs=[job.name for job in (self._relay, self._sweep, *self._jobs)])
+        names = [job.name for job in (self._relay, self._sweep, *self._jobs, *self._slow)]
+        log.info("scheduler.started", jobs=names)
         self._keep(self._jobs)
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in alone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -65,7 +66,7 @@ def what_comes_back(ground: Ground) -> None:
     key = ground.key("a")
     first, _ = ground.put_version(key, b"first")
     second, etag = ground.put_version(key, b"second")
-    removal = ObjectRemoved(ground.bucket, key, sequencer_at(0))
+    removal = ObjectRemoved(ground.bucket, key, sequencer_at(datetime.fromtimestamp(0, UTC)))
     client, where = ground.objects.admin, {"Bucket": ground.bucket, "Key": key}
     client.delete_object(**where)
     demand(ground.objects.left_by(removal) is None, "below a delete marker something is seen", "nothing")

@@ -49,6 +49,11 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
     op.create_table(
+        "job_runs",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
         "dead_letters",
         sa.Column("id", sa.Text(), primary_key=True),
         sa.Column("queue", sa.Text(), nullable=False),
@@ -111,6 +116,7 @@ def downgrade() -> None:
     op.drop_table("dead_letters")
     op.drop_index("documents_leaving", "documents")
     op.drop_index("documents_by_folder", "documents")
+    op.drop_table("job_runs")
     op.drop_table("sweeps")
     op.drop_column("workers", "threads")
     op.drop_column("document_versions", "looked_at")
