@@ -35,6 +35,8 @@ from router.undertaker import PREFETCH, Undertaker
 log = structlog.get_logger()
 
 _STOP_SECONDS = 10.0
+# Of five threads each holds a lock and works beside it, and the audit asks again while it compares.
+_CONNECTIONS = 12
 # Between two looks whether a job is due that is done more seldom.
 _MOST_SECONDS = 300.0
 
@@ -49,7 +51,7 @@ class Job:
 
 class Scheduler:
     def __init__(self, settings: Settings) -> None:
-        self._services = Services(settings)
+        self._services = Services(settings, connections=_CONNECTIONS)
         self._stop = threading.Event()
         self._undertaker = Undertaker(self._services.database)
         self._broker = PikaBroker(
