@@ -137,8 +137,8 @@ class _Sweep:
     def _compare(self) -> None:
         """The merge; once more from the beginning, in the other order, if the store turns out to list in that."""
         progress = self._progress
-        self._clock = self._objects.clock(progress.bucket) - timedelta(seconds=time.monotonic())
         self._save()
+        self._clock = self._objects.clock(progress.bucket) - timedelta(seconds=time.monotonic())
         try:
             self._merge(strict=True)
         except Misordered:

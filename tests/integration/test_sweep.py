@@ -197,6 +197,16 @@ def test_it_is_done_when_it_is_due_and_by_one_at_a_time(scene: Scene) -> None:
     assert sweeps() == 1, "its process died"
 
 
+def test_a_bucket_that_cannot_be_reached_says_so_and_is_tried_again_after_a_minute(scene: Scene) -> None:
+    scene.store.away = True
+    assert scene.sweep().error == "The store is away."
+    assert scene.rows("SELECT error FROM sweeps") == [("The store is away.",)]
+    scene.store.away = False
+    assert sweep(scene.services, watches()) == []
+    scene.rig.sql("UPDATE sweeps SET ended_at = now() - interval '61 seconds'")
+    assert [one.error for one in sweep(scene.services, watches())] == [None]
+
+
 def test_keys_that_nobody_can_keep_are_passed_over(scene: Scene) -> None:
     scene.fill(["incoming/a\0b", "incoming/" + "x" * 1020, "incoming/b"])
     assert scene.live() == {"incoming/b"}

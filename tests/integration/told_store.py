@@ -28,6 +28,7 @@ class ToldStore:
         self.listed_after: list[str | None] = []
         self.breaks_at: str | None = None
         self.bare = False
+        self.away = False
 
     def put(self, key: str, etag: str, *, back: float = 3600) -> ObjectCreated:
         """An object that was written so many seconds ago; returns the event that a store would tell of it."""
@@ -64,6 +65,8 @@ class ToldStore:
                 yield Listed(key, self.objects[key])
 
     def clock(self, bucket: str) -> datetime:
+        if self.away:
+            raise Unavailable("The store is away.", server="store")
         return self.now
 
     def is_empty(self, bucket: str) -> bool:
