@@ -82,7 +82,7 @@ class Reconciler:
             return _nothing_missed(known)
         match self.objects.ask(bucket, key):
             case Found() as found:
-                same = listed is not None and (listed.etag, listed.version_id) == (found.etag, found.version_id)
+                same = listed is not None and listed.etag == found.etag
                 return self._arrived(bucket, key, _finer(found, listed) if same and listed else found, known)
             case Gone(asked_at):
                 return self._gone(bucket, key, asked_at, known, remove=remove)

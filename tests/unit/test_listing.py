@@ -47,7 +47,7 @@ def test_it_tells_the_newest_of_each_key_and_nothing_that_was_removed(store: Obj
     for one in listed:
         asked = store.ask(bucket, one.key)
         assert isinstance(asked, Found)
-        assert (one.found.etag, one.found.size, one.found.version_id) == (asked.etag, 9, asked.version_id)
+        assert (one.found.etag, one.found.size) == (asked.etag, asked.size) == (asked.etag, 9)
         assert asked.written_at <= one.found.written_at < asked.written_until
         assert one.found.written_until <= asked.written_until
     assert isinstance(store.ask(bucket, "incoming/removed"), Gone)
