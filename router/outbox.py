@@ -14,6 +14,7 @@ import structlog
 from common import tasks
 from common.db import Database
 from common.errors import Unavailable
+from common.failpoints import NONE, Failpoints
 from common.steps import StepRef
 from router import letters, topology
 from router.broker import Broker, Publication
@@ -29,9 +30,10 @@ def messages(pipeline_name: str, refs: Sequence[StepRef]) -> list[Message]:
 
 
 class Outbox:
-    def __init__(self, database: Database, broker: Broker) -> None:
+    def __init__(self, database: Database, broker: Broker, failpoints: Failpoints = NONE) -> None:
         self._database = database
         self._broker = broker
+        self._failpoints = failpoints
         self._sent: list[StepRef] = []
         self._lock = threading.Lock()
 
@@ -73,6 +75,8 @@ class Outbox:
             )
             found = [message for ref, pipeline_name in overdue for message in messages(pipeline_name, [ref])]
             self._broker.publish([letters.to_step(message) for message in found])
+            if found:
+                self._failpoints.reach("after_publish", "RELAY")
         if found:
             log.info("outbox.relayed", messages=len(found))
         return len(found)

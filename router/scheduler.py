@@ -43,7 +43,7 @@ class Scheduler:
         self._services = Services(settings)
         self._stop = threading.Event()
         self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
-        outbox = Outbox(self._services.database, self._broker)
+        outbox = Outbox(self._services.database, self._broker, self._services.failpoints)
 
         def relay() -> int:
             return outbox.relay(unsent_seconds=settings.outbox_seconds, lost_seconds=settings.lost_seconds)
