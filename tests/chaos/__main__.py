@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.local.supervisor import tail
+from tests.chaos.cluster import Cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.rounds import LONG, SHORT, Series, play_all
 from tests.chaos.sabotage import PROTECTIONS
@@ -23,7 +26,13 @@ def main() -> int:
         plan = SHORT if options.short else LONG
         if options.sabotage and kinds is None:
             kinds = list(PROTECTIONS[options.sabotage].faults)
-        with Stage(where, seed=options.seed, sabotage=options.sabotage) as stage:
+        with ExitStack() as opened:
+            cluster = (
+                opened.enter_context(Cluster(where / "cluster", password=secrets.token_hex(16)))
+                if options.cluster
+                else None
+            )
+            stage = opened.enter_context(Stage(where, seed=options.seed, sabotage=options.sabotage, cluster=cluster))
             series = Series(stage, plan)
             fine = play_all(
                 series,
@@ -47,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--minutes", type=float, help="no further round begins after so long")
     parser.add_argument("--faults", help="these, in this order, in each round: " + ", ".join(FAULTS))
+    parser.add_argument("--cluster", action="store_true", help="RabbitMQ as three nodes, which are lost in turn")
     parser.add_argument("--short", action="store_true", help="rounds as short as those of CI")
     parser.add_argument(
         "--sabotage", default="", choices=["", *PROTECTIONS], help="without this protection: must go red"

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-_WORDS = tuple(
-    ["bucket", "water", "well", "fire", "brigade", "hand", "line", "people", "river", "ladder", "hose", "street", "tower", "bell", "night", "morning", "captain", "engine", "pump", "barrel", "smoke", "roof", "wall", "door", "window", "square", "market", "bridge", "harbour", "signal", "watch"]
+_WORDS = (
+    *("bucket", "water", "well", "fire", "brigade", "hand", "line", "people", "river", "ladder", "hose", "street"),
+    *("tower", "bell", "night", "morning", "captain", "engine", "pump", "barrel", "smoke", "roof", "wall", "door"),
 )
 # What the writers put and how often: most are short, a few take two batches of VECTORIZE.
 _KINDS = {"short": 60, "medium": 20, "long": 6, "empty": 7, "broken": 7}

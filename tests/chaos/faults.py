@@ -118,6 +118,18 @@ def _net(name: str, what: str) -> Breaking:
 
 
 @contextmanager
+def _node_lost(stage: Stage, random: Random) -> Iterator[None]:
+    """The nodes in turn, so that the one that leads the queues is among them."""
+    assert stage.cluster is not None
+    node = stage.cluster.next_victim()
+    node.kill()
+    try:
+        yield
+    finally:
+        node.start()
+
+
+@contextmanager
 def _purged(stage: Stage, random: Random) -> Iterator[None]:
     stage.purge()
     yield
@@ -185,6 +197,14 @@ def _no_faketime(_: Stage) -> str:
     return "" if _FAKETIME else "libfaketime is not installed (on Debian: apt-get install faketime)"
 
 
+def _none_of(name: str) -> Callable[[Stage], str]:
+    return lambda stage: "" if stage.has(name) else f"no {name} of this stage's own"
+
+
+def _no_cluster(stage: Stage) -> str:
+    return "" if stage.cluster else "RabbitMQ is no cluster here (--cluster)"
+
+
 def _no_tmpfs(stage: Stage) -> str:
     return "" if is_root() and stage.work_dir.is_mount() else "only root can mount the small tmpfs that it fills"
 
@@ -201,15 +221,16 @@ FAULTS = {
         Fault("freeze-worker", "worker-1", _frozen, short=5, long=12),
         Fault("fail-in-steps", "worker-2", _fail_at(_OF_STEPS), short=3, long=_FIRES_SECONDS),
         Fault("fail-in-others", "worker-2", _fail_at(_OF_OTHERS), short=3, long=_FIRES_SECONDS),
-        *(Fault(f"crash-{name}", name, _crash(name)) for name in SERVERS),
-        *(Fault(f"stop-{name}", name, _away(name), short=6, long=60) for name in SERVERS),
+        *(Fault(f"crash-{name}", name, _crash(name), missing=_none_of(name)) for name in SERVERS),
+        *(Fault(f"stop-{name}", name, _away(name), short=6, long=60, missing=_none_of(name)) for name in SERVERS),
         *(
-            Fault(f"{what}-{name}", name, _net(name, what), short=3, long=15)
+            Fault(f"{what}-{name}", name, _net(name, what), short=3, long=15, missing=_none_of(name))
             for name in SERVERS
             for what in ("delay", "cut", "hold")
         ),
-        Fault("purge-rabbitmq", "rabbitmq", _purged),
-        Fault("wipe-rabbitmq", "rabbitmq", _wiped),
+        Fault("purge-rabbitmq", "rabbitmq", _purged, missing=_none_of("rabbitmq")),
+        Fault("wipe-rabbitmq", "rabbitmq", _wiped, missing=_none_of("rabbitmq")),
+        Fault("lose-node", "rabbitmq", _node_lost, short=5, long=30, missing=_no_cluster),
         *(
             Fault(f"notifications-{mode}", "courier", _courier(mode), short=4, long=15)
             for mode in ("refuse", "lose", "double", "shuffle", "back")

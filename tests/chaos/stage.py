@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import pika
 from pika.exceptions import AMQPError
@@ -21,6 +20,8 @@ from deploy.local.servers import LocalServers
 from deploy.local.state import free_port
 from deploy.migrate import prepare
 from router import topology
+from router.broker import nodes_of
+from tests.chaos.cluster import Cluster
 from tests.chaos.courier import Courier
 from tests.chaos.failpoints import Flags
 from tests.chaos.process import Process
@@ -47,7 +48,7 @@ SETTINGS = {
 
 
 class Stage:
-    """`sabotage`: the protection that our processes do without. `servers`: what to use instead of one of each."""
+    """`sabotage`: the protection that our processes do without. `cluster`: instead of a single RabbitMQ."""
 
     def __init__(
         self,
@@ -57,14 +58,14 @@ class Stage:
         sabotage: str = "",
         workers: int = 2,
         settings: Mapping[str, str] = {},
-        broker_url: Callable[[LocalServers], str] | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.directory = directory
         self.seed = seed
         self._sabotage = sabotage
         self._workers = WORKERS[:workers]
         self._settings = settings
-        self._broker_url = broker_url
+        self.cluster = cluster
         self._open = ExitStack()
         self.flags = Flags(directory / "flags")
         self.processes: dict[str, Process] = {}
@@ -83,12 +84,13 @@ class Stage:
 
     def _start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.servers = LocalServers(self.directory / "servers", api_port=free_port())
+        reuse = {"BRIGADE_AMQP_URL": self.cluster.url} if self.cluster else {}
+        self.servers = LocalServers(self.directory / "servers", api_port=free_port(), reuse=reuse)
         self.servers.start()
         self._open.callback(self.servers.stop)
         network = Network()
         self._open.callback(network.close)
-        self.proxies = {name: network.proxy(self.server(name).port) for name in SERVERS}
+        self.proxies = {name: network.proxy(self.server(name).port) for name in SERVERS if self.has(name)}
         self.system = System(
             self.servers, self.directory, api_port=free_port(), settings={**SETTINGS, **self._settings}
         )
@@ -118,6 +120,10 @@ class Stage:
             process.start()
         wait_for(self.ready, "the API is ready", 120)
 
+    def has(self, name: str) -> bool:
+        """Whether this server is one of ours to break."""
+        return hasattr(self.servers, name)
+
     def server(self, name: str) -> Server:
         found: Server = getattr(self.servers, name)
         return found
@@ -127,10 +133,9 @@ class Stage:
         direct = dict(self.system.environment)
         urls = ("BRIGADE_DATABASE_URL", "BRIGADE_S3_ENDPOINT", "BRIGADE_AMQP_URL", "BRIGADE_MILVUS_URI")
         for server, variable in zip(SERVERS, urls, strict=True):
-            real, broken = self.server(server).port, self.proxies[server].port
-            direct[variable] = direct[variable].replace(f":{real}", f":{broken}")
-        if self._broker_url is not None:
-            direct["BRIGADE_AMQP_URL"] = self._broker_url(self.servers)
+            if self.has(server):
+                real, broken = self.server(server).port, self.proxies[server].port
+                direct[variable] = direct[variable].replace(f":{real}", f":{broken}")
         return direct | {"BRIGADE_FAILPOINTS": self.flags.spec}
 
     @cached_property
@@ -172,8 +177,7 @@ class Stage:
                 channel.queue_purge(name)
 
     def _broker_parameters(self) -> list[Any]:
-        url = self._broker_url(self.servers) if self._broker_url else self.servers.rabbitmq.url
-        return [pika.URLParameters(one) for one in url.split(",")]
+        return nodes_of(self.system.settings.amqp_url.get_secret_value(), timeout_seconds=10)
 
     def vectors(self) -> list[dict[str, Any]]:
         """Every row of the collection: id, document_id, version, text."""
@@ -201,10 +205,6 @@ class Stage:
     def log_files(self, kind: str) -> list[Path]:
         """The logs of all processes whose name begins so, of every start."""
         return [log for name, process in self.processes.items() if name.startswith(kind) for log in process.logs]
-
-
-def port_of(url: str) -> int:
-    return urlsplit(url).port or 0
 
 
 def is_root() -> bool:
