@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Row, text
 
 from common import removals, tasks
 from common.errors import Conflict, NotFound
-from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
+from common.event_log import Decides, is_news
+from common.events import ObjectCreated, ObjectRemoved
 from common.pipelines import Pipeline
 from common.steps import StepRef
 
@@ -31,27 +32,16 @@ class _Keyed(Protocol):
     def key(self) -> str: ...
 
 
-def is_news(connection: Connection, event: ObjectEvent) -> bool:
-    """Whether this is the latest event of its key: one indexed look, and the lock under which the rest is decided."""
-    seen = connection.execute(
-        text("""
-            INSERT INTO events_seen (bucket_name, object_key, sequencer) VALUES (:bucket, :key, :sequencer)
-            ON CONFLICT (bucket_name, object_key) DO UPDATE SET sequencer = excluded.sequencer, seen_at = now()
-                WHERE events_seen.sequencer < excluded.sequencer
-        """),
-        {"bucket": event.bucket, "key": event.key, "sequencer": event.sequencer},
-    )
-    return bool(seen.rowcount)
-
-
-def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline, removal: Pipeline) -> list[StepRef]:
+def arrive(
+    connection: Connection, event: ObjectCreated, pipeline: Pipeline, removal: Pipeline, *, decides: Decides = is_news
+) -> list[StepRef]:
     """The object is there: a task for its bytes runs. Returns the messages to send; none if nothing is new.
 
     A key without a document is a drop by another system and gets one. Other bytes than the newest version's make a
     new version, which supersedes tasks of older ones; so does an object that comes after its upload has expired. One
-    whose document is being deleted goes the way of `removal`.
+    whose document is being deleted goes the way of `removal`. `decides` whether the event is news.
     """
-    if not is_news(connection, event):
+    if not decides(connection, event):
         return []
     latest = _latest(connection, event)
     if latest is None and removals.follow(connection, event, removal):
@@ -74,9 +64,11 @@ def arrive(connection: Connection, event: ObjectCreated, pipeline: Pipeline, rem
     return tasks.start(connection, task_id, pipeline, {"size": event.size, "etag": event.etag})
 
 
-def depart(connection: Connection, event: ObjectRemoved, pipeline: Pipeline) -> list[StepRef]:
+def depart(
+    connection: Connection, event: ObjectRemoved, pipeline: Pipeline, *, decides: Decides = is_news
+) -> list[StepRef]:
     """The object was removed: so is its document, with all that was made of it. Returns the messages to send."""
-    if not is_news(connection, event):
+    if not decides(connection, event):
         return []
     latest = _latest(connection, event)
     if latest is None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 SEQUENCER_DIGITS = 32
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-def sequencer_at(seconds: float) -> str:
-    """In place of a sequencer, of an event at this Unix time: MinIO's is just that, nanoseconds in hex."""
-    return f"{int(seconds * 1_000_000_000):0{SEQUENCER_DIGITS}X}"
+
+def sequencer_at(moment: datetime) -> str:
+    """In place of a sequencer, of an event at this moment: MinIO's is just that, nanoseconds in hex."""
+    return f"{(moment - _EPOCH) // timedelta(microseconds=1) * 1000:0{SEQUENCER_DIGITS}X}"
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
-    """`sequencer` orders the events of one key: hexadecimal, left-padded to 32 digits, so text order is event order."""
+    """`sequencer` orders the events of one key: hexadecimal, left-padded to 32 digits, so text order is event order.
+
+    `until`, of an event that no store told: its own sequencer would lie between these two.
+    """
 
     bucket: str
     key: str
     sequencer: str
+    until: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,14 @@ class Document(Base):
         Index(
             "documents_by_key", "bucket_name", "object_key", unique=True, postgresql_where=text("deleted_at IS NULL")
         ),
+        # For stores that list folder by folder (common/sweeping.py): "/" comes before everything else.
+        Index(
+            "documents_by_folder",
+            "bucket_name",
+            text("replace(object_key, '/', chr(1))"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index("documents_leaving", "bucket_name", "object_key", postgresql_where=text("deleted_at IS NOT NULL")),
         Index("documents_by_knowledge_base", "knowledge_base_id", "created_at", "id"),
         Index("documents_by_time", "created_at", "id"),
     )
@@ -286,10 +294,8 @@ class EventSeen(Base):
     object_key: Mapped[str] = mapped_column(_KEY, primary_key=True)
     sequencer: Mapped[str]  # left-padded hex, so that text order is time order
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # Of an event that was made up: its time is known to a second or so, and a real one of the same object within that
-    # is the same event.
-    until: Mapped[str | None]
-    etag: Mapped[str | None]
+    until: Mapped[str | None]  # of an event that was made up: a real one of the same bytes up to here is the same
+    etag: Mapped[str | None]  # of what was there then; none: nothing, or this row is older than the column
 
 
 class Worker(Base):

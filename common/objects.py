@@ -7,8 +7,10 @@ here, and every call has a timeout.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import RLock
 from typing import IO, Any
@@ -27,6 +29,7 @@ from common.artifacts import pin_key
 from common.context import Target
 from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
 from common.events import ObjectCreated, ObjectRemoved, sequencer_at
+from common.findings import Found, Gone, Listed
 from common.once import once
 from common.records import Pin
 from common.settings import Settings
@@ -36,6 +39,7 @@ _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
 _UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
 # Of an object that was encrypted with a key which the store was told and did not keep (SSE-C): any sender may do so.
 _ENCRYPTED = "InvalidRequest"
+_SECOND, _MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
 _OVERWRITTEN = "The object was overwritten before it was read; its newer version has a task of its own."
 
 
@@ -115,32 +119,71 @@ class ObjectStore:
         Where a bucket keeps versions, to remove an old one leaves the newest there, to remove the newest brings the
         one before it back, and so does to remove a delete marker. A store tells all of these in the same words.
         """
-        return self._arrival(event.bucket, event.key, event.sequencer)
+        found = self.look(event.bucket, event.key)
+        if found is None:
+            return None
+        # It may also have been put there since, and its own event still be on its way.
+        until = sequencer_at(found.written_until)
+        return found.as_event(event.bucket, event.key, event.sequencer, until if until > event.sequencer else None)
 
-    def look(self, bucket: str, key: str) -> ObjectCreated | None:
-        """What is under the key, told as an arrival whose notification was lost; None if nothing is.
-
-        Its sequencer is not later than the store's own, as the store tells the time in whole seconds.
-        """
-        return self._arrival(bucket, key, None)
-
-    def _arrival(self, bucket: str, key: str, sequencer: str | None) -> ObjectCreated | None:
+    def look(self, bucket: str, key: str) -> Found | None:
+        """What is under the key; None if nothing is, or nothing that we may read."""
         with _translated("looking for", key):
             try:
-                found = self._head(bucket, key, None)
+                return _found(self._head(bucket, key, None))
             except S3Error as error:
-                if error.code in _UNSEEN | {_ENCRYPTED}:
+                if error.code == _ENCRYPTED:
+                    return self._by_listing(bucket, key)
+                if error.code in _UNSEEN:
                     return None
                 raise
-        return ObjectCreated(
-            bucket,
-            key,
-            sequencer or sequencer_at(found.last_modified.timestamp() if found.last_modified else 0),
-            etag=found.etag or "",
-            size=found.size or 0,
-            content_type=found.content_type,
-            version_id=None if found.version_id in (None, "", "null") else found.version_id,
-        )
+
+    def ask(self, bucket: str, key: str) -> Found | Gone:
+        """What is under the key, for who makes something of there being nothing: that only NoSuchKey says.
+
+        Raises `Unavailable` for all else, such as no access to the bucket, or no bucket.
+        """
+        found = self.look(bucket, key)
+        if found is not None:
+            return found
+        with _refusals("looking for", key):
+            try:
+                with self._open(bucket, key, None, 0, 1):
+                    # Put there this moment; or one that cannot be read and is empty, so that no range of it can be.
+                    raise Unavailable(f"The store contradicts itself about {key}.", server="store")
+            except S3Error as error:
+                if error.code not in _GONE:
+                    raise
+                return Gone(_clock(error.response.headers))
+
+    def _by_listing(self, bucket: str, key: str) -> Found | None:
+        """What the listing tells of an object that tells nothing itself."""
+        for one in self.listed(bucket, key):
+            return one.found if one.key == key else None
+        return None
+
+    def listed(self, bucket: str, prefix: str, after: str | None = None) -> Iterator[Listed]:
+        """The objects whose keys begin so, in the order of the store, from behind the key `after` on.
+
+        Where the bucket keeps versions: the newest of each key, unless a delete marker hides it. In constant memory,
+        1,000 a request.
+        """
+        with _refusals("listing", f"{bucket}/{prefix}"):
+            versions = self._keeps_versions(bucket)
+            for one in self._client.list_objects(
+                bucket_name=bucket, prefix=prefix, recursive=True, start_after=after, include_version=versions
+            ):
+                if one.is_delete_marker or (versions and one.is_latest != "true"):
+                    continue
+                yield Listed(one.object_name or "", _found(one))
+
+    def is_empty(self, bucket: str) -> bool:
+        """Whether the bucket holds nothing at all: no object, no version, no trace of one."""
+        with _refusals("listing", bucket):
+            found = self._client.list_objects(
+                bucket_name=bucket, recursive=True, include_version=self._keeps_versions(bucket)
+            )
+            return next(iter(found), None) is None
 
     def exists(self, key: str, *, bucket: str | None = None, version_id: str | None = None) -> bool:
         try:
@@ -205,7 +248,7 @@ class ObjectStore:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):
             found = self._client.list_objects(
-                bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions()
+                bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions(self.bucket)
             )
             for one in found:
                 if one.object_name:
@@ -213,10 +256,10 @@ class ObjectStore:
                         bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
                     )
 
-    def _keeps_versions(self) -> bool:
+    def _keeps_versions(self, bucket: str) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""
         try:
-            return bool(self._client.get_bucket_versioning(bucket_name=self.bucket).status != OFF)
+            return bool(self._client.get_bucket_versioning(bucket_name=bucket).status != OFF)
         except S3Error as error:
             if error.code == "NotImplemented":
                 return False
@@ -233,6 +276,26 @@ class ObjectStore:
         with _translated("looking for", self.bucket):
             if not self._client.bucket_exists(bucket_name=self.bucket):
                 raise Unavailable(f"The store has no bucket {self.bucket!r}: run `brigade migrate`.", server="store")
+
+
+def _found(told: Any) -> Found:
+    """What minio-py tells of an object: of one that was asked for in whole seconds, of one that was listed finer."""
+    written_at = told.last_modified or datetime.fromtimestamp(0, UTC)
+    return Found(
+        etag=told.etag or "",
+        size=told.size or 0,
+        content_type=told.content_type,
+        version_id=None if told.version_id in (None, "", "null") else told.version_id,
+        written_at=written_at,
+        written_until=written_at + (_MILLISECOND if written_at.microsecond else _SECOND),
+        asked_at=_clock(told.metadata or {}),
+    )
+
+
+def _clock(headers: Mapping[str, str]) -> datetime:
+    """The store's time, in whole seconds; ours where it does not tell."""
+    told = headers.get("Date") or headers.get("date")
+    return parsedate_to_datetime(told).astimezone(UTC) if told else datetime.now(UTC)
 
 
 def demand_size(name: str, size: int, max_bytes: int) -> None:
@@ -287,6 +350,16 @@ def _client(settings: Settings, endpoint: SplitResult, read_seconds: float) -> m
             ssl_context=ssl.create_default_context() if secure else None,
         ),
     )
+
+
+@contextmanager
+def _refusals(doing: str, key: str) -> Iterator[None]:
+    """As `_translated`; that there is no such bucket is then no document's fault."""
+    try:
+        with _translated(doing, key):
+            yield
+    except Rejected as error:
+        raise Unavailable(f"The store refused {doing} {key}: {error.message}", server="store") from error
 
 
 @contextmanager

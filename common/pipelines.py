@@ -28,3 +28,12 @@ class Step:
 class Pipeline:
     name: str
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The keys that begin so are documents: what happens when an object arrives there, and when it is removed."""
+
+    prefix: str
+    arrival: Pipeline
+    removal: Pipeline

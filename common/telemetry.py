@@ -16,6 +16,7 @@ STEP_SECONDS = Histogram("brigade_step_seconds", "Time of a step's run", ["step"
 NOTIFICATIONS = Counter(
     "brigade_notifications_total", "Notifications from stores by what became of them", ["road", "result"]
 )
+MADE_UP = Counter("brigade_made_up_events_total", "Events that no notification told of, found in the bucket", ["kind"])
 DEAD_LETTERS = Counter("brigade_dead_letters_total", "Messages given up on", ["reason"])
 REQUESTS = Counter("brigade_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
 BROKER_UP = Gauge("brigade_broker_connected", "1 while connected to RabbitMQ")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
-from common.pipelines import Pipeline, Step
+from common.pipelines import Pipeline, Step, Watch
 from functions.ingest.erase import erase
 from functions.ingest.extract import extract
 from functions.ingest.preprocess import preprocess
@@ -67,3 +67,14 @@ def route(event: ObjectEvent, routes: Iterable[Route] = ROUTES) -> Pipeline | No
         if isinstance(event, candidate.event) and event.key.startswith(candidate.prefix):
             return candidate.pipeline
     return None
+
+
+def watches(routes: Iterable[Route] = ROUTES) -> list[Watch]:
+    """The same for who compares a bucket's listing with the documents: each prefix with what starts there."""
+    routes = list(routes)
+    started = {(one.event, one.prefix): one.pipeline for one in reversed(routes)}
+    return [
+        Watch(prefix, started[ObjectCreated, prefix], started[ObjectRemoved, prefix])
+        for prefix in sorted({one.prefix for one in routes})
+        if (ObjectCreated, prefix) in started and (ObjectRemoved, prefix) in started
+    ]

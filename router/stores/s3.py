@@ -131,7 +131,7 @@ def _sequencer(record: _Record) -> str:
     if record.event_time is None:
         raise InvalidEvent("A notification needs a sequencer or an event time.")
     # A time without a zone is UTC, as all of S3's are; years before 1970 have no place in the order.
-    seconds = record.event_time.replace(tzinfo=record.event_time.tzinfo or UTC).timestamp()
-    if seconds < 0:
+    moment = record.event_time.replace(tzinfo=record.event_time.tzinfo or UTC)
+    if moment.timestamp() < 0:
         raise InvalidEvent(f"No event happened at {record.event_time}.")
-    return sequencer_at(seconds)
+    return sequencer_at(moment)

@@ -33,6 +33,19 @@ def upgrade() -> None:
         sa.Column("counts", postgresql.JSONB(), nullable=False, server_default=sa.text("'{}'")),
         sa.Column("error", sa.Text()),
     )
+    # Most stores list by the bytes of whole keys; those over file systems folder by folder.
+    op.create_index(
+        "documents_by_folder",
+        "documents",
+        ["bucket_name", sa.text("replace(object_key, '/', chr(1))")],
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_index(
+        "documents_leaving",
+        "documents",
+        ["bucket_name", "object_key"],
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
     op.create_table(
         "dead_letters",
         sa.Column("id", sa.Text(), primary_key=True),
@@ -91,6 +104,8 @@ def downgrade() -> None:
     op.drop_index("tasks_untrimmed", "tasks")
     op.drop_column("tasks", "trimmed_at")
     op.drop_table("dead_letters")
+    op.drop_index("documents_leaving", "documents")
+    op.drop_index("documents_by_folder", "documents")
     op.drop_table("sweeps")
     op.drop_column("workers", "threads")
     op.drop_column("document_versions", "looked_at")
