@@ -40,6 +40,7 @@ class Entry:
 
     def removed(self) -> None:
         self.body, self.certain = None, True
+        self.document_id = None  # what is put there later is another document
 
 
 class Ledger:

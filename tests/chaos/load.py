@@ -156,8 +156,9 @@ class Writer:
             return
         entry.removing()
         entry.retired = True  # what is put there while it is being deleted is deleted too, or not: nobody is promised
+        document_id = str(entry.document_id)
         try:
-            self._system.client.documents.delete(str(entry.document_id))
+            self._system.client.documents.delete(document_id)
         except _LOST:
             return
         entry.removed()

@@ -28,16 +28,20 @@ class Network:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._proxies: list[Proxy] = []
         self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
 
     def proxy(self, server_port: int) -> Proxy:
         """A port of its own that leads to the server's."""
         proxy = Proxy(self.loop, server_port)
+        self._proxies.append(proxy)
         asyncio.run_coroutine_threadsafe(proxy.listen(), self.loop).result(timeout=10)
         return proxy
 
     def close(self) -> None:
+        for proxy in self._proxies:
+            self.loop.call_soon_threadsafe(proxy.end)
         asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop).result(timeout=10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=10)
@@ -55,6 +59,7 @@ class Proxy:
         self._held: frozenset[str] = frozenset()
         self._is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
+        self._listener: asyncio.Server | None = None
 
     def delay(self, seconds: float, directions: Collection[str] = BOTH) -> None:
         """Every piece waits for so long."""
@@ -81,8 +86,13 @@ class Proxy:
     # From here on: the network's thread only.
 
     async def listen(self) -> None:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
+        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    def end(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._abort_all()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
