@@ -27,6 +27,12 @@ class Rejected(BrigadeError):
     code = "REJECTED"
 
 
+class TimedOut(Rejected):
+    """The run of a step used up the time that it may take."""
+
+    code = "TIMED_OUT"
+
+
 class Retryable(BrigadeError):
     """A passing failure: the same call may succeed later."""
 
@@ -46,12 +52,6 @@ class Unavailable(Retryable):
 
 
 _SERVERS = {"postgres": "Postgres", "rabbitmq": "RabbitMQ", "store": "The object store", "milvus": "Milvus"}
-
-
-class TimedOut(Retryable):
-    """The step used up the time it may take."""
-
-    code = "TIMED_OUT"
 
 
 class Stopped(BrigadeError):

@@ -20,11 +20,11 @@ from common.untrusted import UNREADABLE, holds_nul
 
 T = TypeVar("T")
 
-# The name of a pipeline, and the steps whose messages are to go out.
-Send = Callable[[str, Sequence[StepRef]], None]
+# Takes the steps whose messages are to go out.
+Send = Callable[[Sequence[StepRef]], None]
 
 
-def leave_to_the_relay(_pipeline: str, _refs: Sequence[StepRef]) -> None:
+def leave_to_the_relay(_refs: Sequence[StepRef]) -> None:
     """The scheduler sends what nobody has sent: later, and no less surely."""
 
 

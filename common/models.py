@@ -262,19 +262,12 @@ class TaskDetail(Base):
     completed_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index("task_details_outbox", "ready_at", postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL")),
         Index(
             "task_details_queue",
             "step_name",
-            "ready_at",
-            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL"),
-        ),
-        Index(
-            "task_details_line",
-            "step_name",
             "lane",
             "ready_at",
-            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL AND admitted_at IS NULL"),
+            postgresql_where=text("status = 'PENDING' AND ready_at IS NOT NULL"),
         ),
         Index(
             "task_details_admitted",

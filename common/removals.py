@@ -48,7 +48,7 @@ def begin(
             "first": first,
         },
     )
-    return [StepRef(row.task_id, row.step_order, row.step_name) for row in begun if row.step_order == first]
+    return [StepRef(*row) for row in begun if row.step_order == first]
 
 
 # Foreign keys are checked when the statement ends, so the order of its parts does not matter.
@@ -60,13 +60,13 @@ _BEGIN = text("""
     task AS (
         INSERT INTO tasks (id, type, document_id, version, knowledge_base_id, created_by, status, started_at)
         SELECT task, :type, id, version, knowledge_base_id, :user, 'RUNNING', now() FROM document)
-    INSERT INTO task_details (task_id, step_order, step_name, weight, status, progress, completed_at, ready_at)
-    SELECT document.task, step.ordinality, step.name, step.weight,
+    INSERT INTO task_details (task_id, step_order, step_name, lane, weight, status, progress, completed_at, ready_at)
+    SELECT document.task, step.ordinality, step.name, document.knowledge_base_id, step.weight,
         CASE WHEN skipped THEN 'SKIPPED' ELSE 'PENDING' END, CASE WHEN skipped THEN 100 ELSE 0 END,
         CASE WHEN skipped THEN now() END, CASE WHEN step.ordinality = :first THEN now() END
     FROM document, unnest(:names ::text[], :weights ::int[]) WITH ORDINALITY AS step (name, weight, ordinality),
         LATERAL (SELECT step.name = ANY(:skipped ::text[]) AS skipped) AS what
-    RETURNING task_id, step_order, step_name
+    RETURNING task_id, step_order, step_name, batch, lane
 """)
 
 

@@ -102,9 +102,18 @@ class Settings(BaseSettings):
 
     # Work
     work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")
-    lease_seconds: float = Field(20, gt=0, description="A worker that is silent for this long has lost its step")
+    lane_runs: int = Field(
+        8, gt=0, description="Runs of a step that a knowledge base has on their way at least; its others wait in line"
+    )
+    lease_seconds: float = Field(15, gt=0, description="A worker that is silent for this long has lost its step")
+    hang_seconds: float = Field(
+        120, gt=0, description="A worker whose heartbeat stands still for this long ends itself, and others take over"
+    )
     max_attempts: int = Field(5, gt=0, description="Runs of a step before it fails for good")
     outbox_seconds: float = Field(5, gt=0, description="A message unsent for this long is sent by the scheduler")
+    vanished_seconds: float = Field(
+        20, gt=0, description="A message without effect for this long, of which RabbitMQ knows nothing, is sent again"
+    )
     lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
     expire_seconds: float = Field(15, gt=0, description="How often announced uploads that never came are looked for")

@@ -7,7 +7,7 @@ change, the task's row is locked first, so that finishing and cancelling never w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -20,12 +20,16 @@ from common.untrusted import storable
 
 @dataclass(frozen=True, slots=True, order=True)
 class StepRef:
-    """The name of one run to be made, and all that a message carries. `batch` 0: the step is not shared out."""
+    """The name of one run to be made, and all that a message carries. `batch` 0: the step is not shared out.
+
+    `lane`: the knowledge base whose turn it is with this run; see common/lanes.py.
+    """
 
     task_id: str
     step_order: int
     step_name: str
     batch: int = 0
+    lane: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
         text("""
             UPDATE task_details AS step
             SET status = 'RUNNING', owner = :owner, lease_until = now() + :lease * interval '1 second',
-                attempt = attempt + 1, started_at = coalesce(step.started_at, now()), not_before = NULL
+                attempt = attempt + 1, started_at = coalesce(step.started_at, now()), not_before = NULL,
+                admitted_at = coalesce(step.admitted_at, now())
             FROM tasks AS task
                 -- A removal's own rows may be gone already when it is run again.
                 LEFT JOIN documents AS document ON document.id = task.document_id
@@ -68,7 +73,7 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
                 AND task.id = step.task_id AND task.status = 'RUNNING' AND step.ready_at IS NOT NULL
                 AND (step.status = 'PENDING' AND coalesce(step.not_before <= now(), true)
                      OR step.status = 'RUNNING' AND step.lease_until < now())
-            RETURNING step.attempt, step.input_first, step.input_last,
+            RETURNING step.attempt, step.lane, step.input_first, step.input_last,
                 (SELECT step_name FROM task_details AS next
                  WHERE (next.task_id, next.step_order, next.batch) = (:task, :step + 1, 0)) AS following,
                 task.document_id, task.version, document.knowledge_base_id, document.name,
@@ -92,6 +97,7 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
         chunk_size=row.chunk_size,
         chunk_overlap=row.chunk_overlap,
     )
+    ref = replace(ref, lane=row.lane)
     return Claim(ref, owner, row.attempt, target, _inputs(connection, ref, row), row.following)
 
 
@@ -133,7 +139,7 @@ def finish(
     details: Mapping[str, Any],
     written: Written | None = None,
 ) -> list[StepRef] | None:
-    """The step is COMPLETED and what follows it is ready; returns the messages to send.
+    """The step is COMPLETED and what follows it is ready, which is returned.
 
     What follows is what the task's rows say: steps added to the table since it began are not for it. `share_out`: that
     step runs in batches. None: the lease was lost, or the task ended meanwhile, and nothing was written down.
@@ -197,35 +203,35 @@ def _complete(connection: Connection, task_id: str) -> None:
 
 
 def make_ready(connection: Connection, task_id: str, step_order: int) -> list[StepRef]:
-    """The step's input is there. Returns its message."""
-    name = connection.execute(
+    """The step's input is there: from now on it waits in its lane."""
+    row = connection.execute(
         text("""
             UPDATE task_details SET ready_at = now() WHERE (task_id, step_order, batch) = (:task, :step, 0)
-            RETURNING step_name
+            RETURNING task_id, step_order, step_name, batch, lane
         """),
         {"task": task_id, "step": step_order},
-    ).scalar_one()
-    return [StepRef(task_id, step_order, name)]
+    ).one()
+    return [StepRef(*row)]
 
 
 def _fan_out(connection: Connection, task_id: str, step_order: int) -> list[StepRef]:
-    """One row and one message for each share of what the nearest earlier step made."""
+    """One row for each share of what the nearest earlier step made."""
     batches = connection.execute(
         text("""
             WITH made AS (
                 SELECT output_cuts FROM task_details
                 WHERE task_id = :task AND step_order < :step AND output_cuts IS NOT NULL
                 ORDER BY step_order DESC LIMIT 1)
-            INSERT INTO task_details (task_id, step_order, batch, step_name, ready_at, input_first, input_last)
-            SELECT task_id, step_order, share.batch, step_name, now(),
+            INSERT INTO task_details (task_id, step_order, batch, step_name, lane, ready_at, input_first, input_last)
+            SELECT task_id, step_order, share.batch, step_name, lane, now(),
                 lag(share.last, 1, 0) OVER (ORDER BY share.batch), share.last
             FROM task_details, made, unnest(made.output_cuts) WITH ORDINALITY AS share (last, batch)
             WHERE (task_id, step_order, task_details.batch) = (:task, :step, 0)
-            RETURNING step_name, batch
+            RETURNING task_id, step_order, step_name, batch, lane
         """),
         {"task": task_id, "step": step_order},
     )
-    refs = [StepRef(task_id, step_order, row.step_name, row.batch) for row in batches]
+    refs = [StepRef(*row) for row in batches]
     connection.execute(
         text("""
             UPDATE task_details SET status = 'RUNNING', started_at = now(), batches = :batches, batches_done = 0
@@ -285,13 +291,15 @@ def retry_later(
 ) -> bool:
     """The step waits for another run; its reason shows meanwhile. False: it was no longer ours.
 
-    `counted`: whether this run was one of the attempts that a step has.
+    `counted`: whether this run was one of the attempts that a step has. If so, others of its lane may go on; if not,
+    they would meet the same.
     """
     put_back = connection.execute(
         text("""
             UPDATE task_details
             SET status = 'PENDING', owner = NULL, lease_until = NULL, published_at = NULL,
-                attempt = attempt - :uncounted, not_before = now() + :seconds * interval '1 second',
+                attempt = attempt - :uncounted, admitted_at = CASE WHEN :uncounted = 1 THEN admitted_at END,
+                not_before = now() + :seconds * interval '1 second',
                 error_code = :code, error_message = :message
             WHERE (task_id, step_order, batch) = (:task, :step, :batch) AND status = 'RUNNING' AND owner = :owner
         """),

@@ -32,8 +32,8 @@ def cancel(connection: Connection, task_id: str) -> str:
     return Status.CANCELLED
 
 
-def retry(connection: Connection, task_id: str) -> tuple[str, list[StepRef]]:
-    """A FAILED task goes on at the step that failed; returns its type and the messages to send. `Conflict` if not.
+def retry(connection: Connection, task_id: str) -> list[StepRef]:
+    """A FAILED task goes on at the step that failed; returns the messages to send. `Conflict` if not.
 
     What earlier steps and batches made is used again; attempts are counted anew.
     """
@@ -56,15 +56,15 @@ def retry(connection: Connection, task_id: str) -> tuple[str, list[StepRef]]:
             SET status = CASE WHEN batch = 0 AND batches IS NOT NULL THEN 'RUNNING' ELSE 'PENDING' END,
                 attempt = 0, error_code = NULL, error_message = NULL, completed_at = NULL,
                 started_at = CASE WHEN batch = 0 AND batches IS NOT NULL THEN now() END,
-                not_before = NULL, published_at = NULL, owner = NULL, lease_until = NULL,
+                not_before = NULL, admitted_at = NULL, published_at = NULL, owner = NULL, lease_until = NULL,
                 ready_at = CASE WHEN ready_at IS NOT NULL THEN now() END
             WHERE task_id = :task AND status NOT IN ('COMPLETED', 'SKIPPED')
                 AND step_order = (SELECT min(step_order) FROM task_details WHERE task_id = :task AND status = 'FAILED')
-            RETURNING task_id, step_order, step_name, batch, ready_at
+            RETURNING task_id, step_order, step_name, batch, lane, ready_at
         """),
         {"task": task_id},
     )
-    return task.type, [StepRef(*row[:4]) for row in ready if row.ready_at is not None]
+    return [StepRef(*row[:5]) for row in ready if row.ready_at is not None]
 
 
 _REFUSALS = {

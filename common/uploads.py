@@ -163,8 +163,8 @@ _ANNOUNCE = """
     audited AS (
         INSERT INTO audit_log (user_id, credential, action, subject, details)
         SELECT %(user)s, %(credential)s, 'upload.create', document, jsonb_build_object('size', size) FROM file)
-    INSERT INTO task_details (task_id, step_order, step_name, weight)
-    SELECT file.task, step.ordinality, step.name, step.weight
+    INSERT INTO task_details (task_id, step_order, step_name, lane, weight)
+    SELECT file.task, step.ordinality, step.name, file.base, step.weight
     FROM file, unnest(%(names)s ::text[], %(weights)s ::int[]) WITH ORDINALITY AS step (name, weight, ordinality)
 """
 

@@ -25,7 +25,8 @@ class Facts:
     """A task that has not ended, and that run of its current step which is furthest from standing still, if one is due.
 
     `workers` and `connected`: who is alive and runs the step, or takes notifications in if none is due; and whether
-    any of them has RabbitMQ. `ahead`: other runs of the step that came earlier. `seen_at`: of the one that holds it.
+    any of them has RabbitMQ. `ahead`: runs of the step for the same base that came earlier. `seen_at`: of the worker
+    that holds it.
     `arrived`: the object is there. `file_size` in bytes, `expires_at`: until when the upload is waited for.
     """
 
@@ -40,6 +41,7 @@ class Facts:
     attempt: int = 0
     ready_at: datetime | None = None
     not_before: datetime | None = None
+    admitted_at: datetime | None = None
     published_at: datetime | None = None
     lease_until: datetime | None = None
     error_code: str | None = None
@@ -77,19 +79,20 @@ def read(connection: Connection, task_ids: Sequence[str]) -> dict[str, Facts]:
 
 _FACTS = text("""
     WITH run AS (
-        SELECT DISTINCT ON (task_id) task_id, step_name, status, attempt, ready_at, not_before, published_at,
-            lease_until, error_code, error_message, split_part(owner, '/', 1) AS worker_id
+        SELECT DISTINCT ON (task_id) task_id, step_name, lane, status, attempt, ready_at, not_before, admitted_at,
+            published_at, lease_until, error_code, error_message, split_part(owner, '/', 1) AS worker_id
         FROM task_details
         WHERE task_id = ANY(:ids) AND status IN ('PENDING', 'RUNNING') AND ready_at IS NOT NULL
         ORDER BY task_id, (status = 'RUNNING' AND lease_until >= now()) DESC, status, not_before NULLS FIRST, batch)
     SELECT task.id AS task_id, now() AS now, task.status <> 'PENDING' AS arrived, alive.workers, alive.connected,
         version.expires_at, version.file_size, run.step_name, run.status, coalesce(run.attempt, 0) AS attempt,
-        run.ready_at, run.not_before, run.published_at, run.lease_until, run.error_code, run.error_message,
-        holder.seen_at,
+        run.ready_at, run.not_before, run.admitted_at, run.published_at, run.lease_until,
+        run.error_code, run.error_message, holder.seen_at,
         CASE WHEN run.status = 'PENDING' THEN (
             SELECT count(*) FROM (
                 SELECT FROM task_details AS other
-                WHERE other.step_name = run.step_name AND other.status = 'PENDING' AND other.ready_at IS NOT NULL
+                WHERE (other.step_name, other.lane) = (run.step_name, run.lane)
+                    AND other.status = 'PENDING' AND other.ready_at IS NOT NULL
                     AND other.ready_at < greatest(run.ready_at, run.not_before)
                     AND coalesce(other.not_before <= now(), true) AND other.task_id <> run.task_id
                 LIMIT :counted) AS earlier)
@@ -158,6 +161,8 @@ def _no_connection(facts: Facts) -> str | None:
 
 
 def _unsent(facts: Facts) -> str | None:
+    if facts.admitted_at is None and facts.ahead:  # it is not its turn
+        return None
     if facts.published_at or facts.now - facts.due_at < timedelta(seconds=_UNSENT_SECONDS):
         return None
     return f"The message for {facts.step_name} is not sent yet: RabbitMQ or the scheduler is away."
@@ -167,7 +172,8 @@ def _queued(facts: Facts) -> str | None:
     if not facts.ahead:
         return None
     several = "more than 1,000" if facts.ahead > _COUNTED else f"{facts.ahead:,}"
-    return f"Queued behind {several} other {'run' if facts.ahead == 1 else 'runs'} of {facts.step_name}."
+    runs = "run" if facts.ahead == 1 else "runs"
+    return f"Queued behind {several} other {runs} of {facts.step_name} for this knowledge base."
 
 
 def _next(facts: Facts) -> str | None:

@@ -19,15 +19,19 @@ SILENT_SECONDS = 4 * BEAT_SECONDS
 _FORGET_SECONDS = 3600
 
 
-def beat(connection: Connection, worker_id: str, functions: Sequence[str], *, connected: bool) -> None:
-    """The worker is alive and runs these steps (INGRESS: takes notifications in). Clears away who died long ago."""
+def beat(connection: Connection, worker_id: str, functions: Sequence[str], *, threads: int, connected: bool) -> None:
+    """The worker is alive and runs these steps, so many at once (INGRESS: takes notifications in).
+
+    Clears away who died long ago.
+    """
     connection.execute(
         text("""
-            INSERT INTO workers (id, functions, connected) VALUES (:id, :functions, :connected)
+            INSERT INTO workers (id, functions, threads, connected) VALUES (:id, :functions, :threads, :connected)
             ON CONFLICT (id) DO UPDATE
-                SET functions = excluded.functions, connected = excluded.connected, seen_at = now()
+                SET functions = excluded.functions, threads = excluded.threads, connected = excluded.connected,
+                    seen_at = now()
         """),
-        {"id": worker_id, "functions": list(functions), "connected": connected},
+        {"id": worker_id, "functions": list(functions), "threads": threads, "connected": connected},
     )
     connection.execute(
         text("DELETE FROM workers WHERE seen_at < now() - :seconds * interval '1 second'"),

@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> Starlette:
     broker = PikaBroker(
         settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds, patience_seconds=0
     )
-    outbox = Outbox(services.database, broker)
+    outbox = Outbox(services.database, broker, lane_runs=settings.lane_runs)
     live = Live(services)
     streams = Streams(services, live)
     routes: list[BaseRoute] = [*oidc_routes(settings, services)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pika
 import structlog
@@ -26,6 +26,8 @@ from common.telemetry import BROKER_UP
 from router import topology
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _RECONNECT_SECONDS = (0.1, 0.5, 1, 2, 5)
 # A password may hold a comma too.
@@ -61,6 +63,9 @@ class Broker(Protocol):
 
     def requeue(self, delivery: Delivery) -> None:
         """Put the delivery back on its queue."""
+
+    def ready(self, queues: Sequence[str]) -> Mapping[str, int]:
+        """How many messages wait in each of these queues: those that a consumer has already do not count."""
 
 
 def nodes_of(url: str, *, timeout_seconds: float) -> list[pika.URLParameters]:
@@ -123,14 +128,21 @@ class PikaBroker:
     def publish(self, publications: Sequence[Publication]) -> None:
         if not publications:
             return
+        self._ask(partial(self._publish, publications), self._timeout + len(publications) * 0.01)
+
+    def ready(self, queues: Sequence[str]) -> Mapping[str, int]:
+        return self._ask(lambda channel: {name: _depth(channel, name) for name in queues}, self._timeout)
+
+    def _ask(self, what: Callable[[BlockingChannel], T], seconds: float) -> T:
+        """What this comes to on the I/O thread. Raises `Unavailable` if that cannot be known."""
         if not self._connected.wait(self._patience):
             raise Unavailable("RabbitMQ does not answer.", server="rabbitmq")
-        done: Future[None] = Future()
+        done: Future[T] = Future()
         try:
-            self._call(partial(self._publish, publications, done))
-            done.result(timeout=self._timeout + len(publications) * 0.01)
+            self._call(partial(self._answer, what, done))
+            return done.result(timeout=seconds)
         except (AMQPError, OSError, TimeoutError, AssertionError) as error:
-            raise Unavailable(f"RabbitMQ did not confirm a message: {error!r}", server="rabbitmq") from error
+            raise Unavailable(f"RabbitMQ did not confirm: {error!r}", server="rabbitmq") from error
 
     def ack(self, delivery: Delivery) -> None:
         self._settle(delivery, lambda channel: channel.basic_ack(delivery.tag))
@@ -208,21 +220,29 @@ class PikaBroker:
             Delivery(queue, method.routing_key, body, properties.headers or {}, method.delivery_tag, epoch)
         )
 
-    def _publish(self, publications: Sequence[Publication], done: Future[None]) -> None:
+    def _answer(self, what: Callable[[BlockingChannel], T], done: Future[T]) -> None:
         assert self._channel is not None
         try:
-            for one in publications:
-                self._channel.basic_publish(
-                    one.exchange,
-                    one.key,
-                    one.body,
-                    pika.BasicProperties(delivery_mode=2, content_type="application/json", headers=dict(one.headers)),
-                    mandatory=True,
-                )
+            answer = what(self._channel)
         except (UnroutableError, NackError, ValueError) as error:
             done.set_exception(error)  # this message's trouble, not the connection's
         except Exception as error:
             done.set_exception(error)
             raise
         else:
-            done.set_result(None)
+            done.set_result(answer)
+
+    @staticmethod
+    def _publish(publications: Sequence[Publication], channel: BlockingChannel) -> None:
+        for one in publications:
+            channel.basic_publish(
+                one.exchange,
+                one.key,
+                one.body,
+                pika.BasicProperties(delivery_mode=2, content_type="application/json", headers=dict(one.headers)),
+                mandatory=True,
+            )
+
+
+def _depth(channel: BlockingChannel, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).method.message_count)

@@ -45,6 +45,9 @@ class FakeBroker:
         self.unacked.pop(delivery.tag, None)
         self.queues[delivery.queue].append(delivery)
 
+    def ready(self, queues: Sequence[str]) -> dict[str, int]:
+        return {queue: len(self.queues[queue]) for queue in queues}
+
     def deliver(self, handle: Callable[[Delivery], None], *, limit: int = 1000) -> int:
         """Hand out everything on the work queues, waiting messages too, until none is left; returns how many."""
         for count in range(limit):

@@ -13,12 +13,12 @@ from common.db import Database
 from common.errors import Unavailable
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.failpoints import Failpoints
+from common.lanes import Due
 from common.objects import ObjectStore
 from common.telemetry import NOTIFICATIONS
 from router import letters, topology
 from router.broker import Broker, Delivery
-from router.message import Message
-from router.outbox import Outbox, messages
+from router.outbox import Outbox
 from router.runtime import put_off
 from router.stores import s3
 from router.table import DOCUMENT_DELETE, route
@@ -53,7 +53,7 @@ class Ingress:
         self._failpoints.reach("after_publish", "UPLOAD")
         self._broker.ack(delivery)
 
-    def _begin(self, event: ObjectEvent) -> list[Message]:
+    def _begin(self, event: ObjectEvent) -> list[Due]:
         pipeline = route(event)
         if pipeline is not None and isinstance(event, ObjectRemoved):
             event = self._objects.left_by(event) or event
@@ -69,8 +69,9 @@ class Ingress:
                     ready = documents.depart(connection, event, pipeline)
                 case _:
                     raise AssertionError(event)
+            due = self._outbox.admit(connection, ready)
         self._failpoints.reach("after_finish", "UPLOAD")
         NOTIFICATIONS.labels("amqp", "started" if ready else "known").inc()
         if ready:
             log.info("event.started", task=ready[0].task_id, pipeline=pipeline.name, bucket=event.bucket, key=event.key)
-        return messages(pipeline.name, ready)
+        return due

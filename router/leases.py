@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -39,6 +40,7 @@ class Run:
         self.written_percent = 0.0
         self.lost = False
         self.stopping = False
+        self.given_up = False
 
     @property
     def overdue_seconds(self) -> float:
@@ -55,13 +57,24 @@ class Run:
         if self.stopping:
             raise ShuttingDown
         if self.overdue_seconds > 0:
-            raise TimedOut(f"The step took longer than the {self.timeout_seconds:g} s it may take.")
+            raise self.timed_out()
+
+    def timed_out(self) -> TimedOut:
+        return TimedOut(
+            f"{self.claim.ref.step_name} took longer than the {self.timeout_seconds:g} s that one run of it may take "
+            "(router/table.py). If the machine was only busy, retry the task."
+        )
 
 
 class Leases:
-    def __init__(self, database: Database, *, lease_seconds: float) -> None:
+    """`on_stuck` is called when a run goes on beyond its time without looking whether anybody wants it."""
+
+    def __init__(
+        self, database: Database, *, lease_seconds: float, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
+        self._on_stuck = on_stuck
         self._runs: set[Run] = set()
         self._renewed = self._looked = time.monotonic()
 
@@ -82,21 +95,41 @@ class Leases:
     def beat(self) -> None:
         """Write progress; renew leases when a third of their time has passed; look each second who still has one."""
         runs = list(self._runs)
+        self._give_up(runs)
         self._write_progress(runs)
         if time.monotonic() - self._renewed > self._lease_seconds / 3:
             self._renew(runs)
         elif time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look(runs)
 
-    def keep_alive(self, stop: threading.Event) -> None:
-        """Beat until told to stop; the body of a thread."""
+    def keep_alive(self, stop: threading.Event, hang_seconds: float) -> None:
+        """Beat until told to stop; the body of a thread.
+
+        If it cannot for `hang_seconds`, as native code that never returns holds the interpreter, the process tells
+        where it is and ends: the alarm goes off in a thread of C, which needs no interpreter.
+        """
         while not stop.wait(min(_PROGRESS_SECONDS, self._lease_seconds / 6)):
+            faulthandler.dump_traceback_later(hang_seconds, exit=True)
             try:
                 self.beat()
             except Unavailable as error:
                 log.warning("lease.not_renewed", error=error.message)
             except Exception as error:  # without this thread all leases would be lost
                 log.error("lease.not_renewed", exc_info=error)
+        faulthandler.cancel_dump_traceback_later()
+
+    def _give_up(self, runs: list[Run]) -> None:
+        """Fail the steps of runs that are far beyond their time: they were told, and did not look."""
+        for run in runs:
+            if run.given_up or run.overdue_seconds < self._lease_seconds:
+                continue
+            error = run.timed_out()
+            with self._database.transaction() as connection:
+                # If it was taken from us, it still has one of our threads.
+                steps.fail(connection, run.claim, code=error.code, message=error.message, details={})
+            run.given_up = run.lost = True
+            log.error("run.stuck", task=run.claim.ref.task_id, step=run.claim.ref.step_name)
+            self._on_stuck()
 
     def _look(self, runs: list[Run]) -> None:
         self._looked = time.monotonic()
@@ -107,14 +140,11 @@ class Leases:
 
     def _renew(self, runs: list[Run]) -> None:
         self._renewed = self._looked = time.monotonic()
-        # A run that never looks whether its time is up is left to itself: another worker will take the step over.
-        alive = [run for run in runs if run.overdue_seconds < self._lease_seconds]
-        if not alive:
+        if not runs:
             return
         with self._database.transaction() as connection:
-            claims = [run.claim for run in alive]
-            held = steps.renew(connection, claims, lease_seconds=self._lease_seconds)
-        _tell(alive, held)
+            held = steps.renew(connection, [run.claim for run in runs], lease_seconds=self._lease_seconds)
+        _tell(runs, held)
 
     def _write_progress(self, runs: list[Run]) -> None:
         for run in runs:

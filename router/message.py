@@ -16,17 +16,18 @@ from common.untrusted import UNREADABLE, holds_nul
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`pipeline` and `step` are names of router/table.py."""
+    """`pipeline` and `step` are names of router/table.py. `lane`: whose turn it is; see common/lanes.py."""
 
     pipeline: str
     step: str
     task_id: str
     step_order: int
     batch: int = 0
+    lane: str = ""
 
     @property
     def ref(self) -> StepRef:
-        return StepRef(self.task_id, self.step_order, self.step, self.batch)
+        return StepRef(self.task_id, self.step_order, self.step, self.batch, self.lane)
 
 
 _decoder = msgspec.json.Decoder(Message)

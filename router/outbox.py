@@ -1,4 +1,4 @@
-"""Sending what Postgres says is to be sent. The step's row is the outbox entry: ready, and not yet published.
+"""Sending what Postgres says is to be sent. The step's row is the outbox entry: admitted, and not yet published.
 
 A mark that is lost costs one message sent twice, which changes nothing. So marks are written in bulk, a little later,
 and never for steps that are at work already.
@@ -7,14 +7,16 @@ and never for steps that are at work already.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
+from sqlalchemy import Connection
 
-from common import tasks
+from common import lanes
 from common.db import Database
 from common.errors import Unavailable
 from common.failpoints import NONE, Failpoints
+from common.lanes import Due
 from common.steps import StepRef
 from router import letters, topology
 from router.broker import Broker, Publication
@@ -25,28 +27,40 @@ log = structlog.get_logger()
 _RELAY_LIMIT = 500
 
 
-def messages(pipeline_name: str, refs: Sequence[StepRef]) -> list[Message]:
-    return [Message(pipeline_name, ref.step_name, ref.task_id, ref.step_order, ref.batch) for ref in refs]
+def messages(due: Iterable[Due]) -> list[Message]:
+    return [
+        Message(one.pipeline, one.ref.step_name, one.ref.task_id, one.ref.step_order, one.ref.batch, one.ref.lane)
+        for one in due
+    ]
 
 
 class Outbox:
-    def __init__(self, database: Database, broker: Broker, failpoints: Failpoints = NONE) -> None:
+    """`lane_runs`: so many runs of a lane may be on their way at least; see common/lanes.py."""
+
+    def __init__(self, database: Database, broker: Broker, *, lane_runs: int, failpoints: Failpoints = NONE) -> None:
         self._database = database
         self._broker = broker
         self._failpoints = failpoints
+        self._lane_runs = lane_runs
         self._sent: list[StepRef] = []
         self._lock = threading.Lock()
 
-    def send(self, outgoing: Sequence[Message], others: Sequence[Publication] = ()) -> None:
-        """Publish steps' messages, and other letters with them; returns once RabbitMQ has all of them."""
-        self._broker.publish([*map(letters.to_step, outgoing), *others])
-        with self._lock:
-            self._sent += [message.ref for message in outgoing]
+    def admit(self, connection: Connection, ready: Iterable[StepRef]) -> list[Due]:
+        """Those of the lanes of `ready` whose turn it is; for the transaction that made these ready, or ended them."""
+        return lanes.admit(connection, lanes.of(ready), at_least=self._lane_runs)
 
-    def send_now(self, pipeline_name: str, refs: Sequence[StepRef]) -> None:
-        """Send the messages of these steps and mark them. What fails of it the relay makes good."""
+    def send(self, due: Sequence[Due], others: Sequence[Publication] = ()) -> None:
+        """Publish steps' messages, and other letters with them; returns once RabbitMQ has all of them."""
+        self._broker.publish([*map(letters.to_step, messages(due)), *others])
+        with self._lock:
+            self._sent += [one.ref for one in due]
+
+    def send_now(self, refs: Sequence[StepRef]) -> None:
+        """Send what has become ready, as far as it is its turn, and mark it. What fails of it the relay makes good."""
         try:
-            self.send(messages(pipeline_name, refs))
+            with self._database.transaction() as connection:
+                due = self.admit(connection, refs)
+            self.send(due)
             self.flush()
         except Unavailable as error:
             log.info("outbox.left_to_the_relay", messages=len(refs), reason=error.message)
@@ -57,26 +71,36 @@ class Outbox:
             sent, self._sent = self._sent, []
         if sent:
             with self._database.transaction() as connection:
-                tasks.mark_published(connection, sent)
+                lanes.mark_published(connection, sent)
 
-    def relay(self, *, unsent_seconds: float, lost_seconds: float) -> int:
+    def relay(self, *, unsent_seconds: float, vanished_seconds: float, lost_seconds: float) -> int:
         """Send what should have been sent, or have had an effect, by now. Returns how many.
 
-        Its worker died, RabbitMQ was away, or RabbitMQ lost it. A message too many changes nothing. All in one
-        transaction, so that what could not be sent is overdue again.
+        Its worker died, RabbitMQ was away, or lost it, or who ended the run before it could not let it in. A message
+        too many changes nothing. All in one transaction, so that what could not be sent is overdue again.
         """
+        steps = topology.step_names()  # there is a queue for these
+        ready = self._broker.ready([topology.step_queue(name) for name in steps])
         with self._database.transaction() as connection:
-            overdue = tasks.overdue(
+            found = lanes.admit(connection, lanes.waiting(connection, steps), at_least=self._lane_runs)
+            found += lanes.overdue(
                 connection,
-                steps=topology.step_names(),  # there is a queue for these
+                steps=steps,
+                empty=[name for name in steps if not ready[topology.step_queue(name)]],
                 unsent_seconds=unsent_seconds,
+                vanished_seconds=vanished_seconds,
                 lost_seconds=lost_seconds,
                 limit=_RELAY_LIMIT,
             )
-            found = [message for ref, pipeline_name in overdue for message in messages(pipeline_name, [ref])]
-            self._broker.publish([letters.to_step(message) for message in found])
+            self._broker.publish(list(map(letters.to_step, messages(found))))
             if found:
                 self._failpoints.reach("after_publish", "RELAY")
+        self._mark(found)
         if found:
             log.info("outbox.relayed", messages=len(found))
         return len(found)
+
+    def _mark(self, sent: Iterable[Due]) -> None:
+        with self._lock:
+            self._sent += [one.ref for one in sent]
+        self.flush()

@@ -19,13 +19,16 @@ _CONNECTING_SECONDS = 1
 
 
 class Presence:
-    """`functions`: the steps that the worker runs, and INGRESS if it takes notifications in."""
+    """`functions`: the steps that the worker runs, `threads` at once, and INGRESS if it takes notifications in."""
 
-    def __init__(self, database: Database, broker: PikaBroker, worker_id: str, functions: Sequence[str]) -> None:
+    def __init__(
+        self, database: Database, broker: PikaBroker, worker_id: str, functions: Sequence[str], *, threads: int
+    ) -> None:
         self._database = database
         self._broker = broker
         self._worker_id = worker_id
         self._functions = functions
+        self._threads = threads
 
     def keep(self, stop: threading.Event) -> None:
         """Be seen until told to stop; the body of a thread."""
@@ -37,7 +40,7 @@ class Presence:
         connected = self._broker.wait_connected(_CONNECTING_SECONDS)
         try:
             with self._database.transaction() as connection:
-                workers.beat(connection, self._worker_id, self._functions, connected=connected)
+                workers.beat(connection, self._worker_id, self._functions, threads=self._threads, connected=connected)
         except Unavailable as error:
             log.info("worker.not_seen", reason=error.message)
         except Exception as error:  # without this thread all would say that no worker is there

@@ -5,7 +5,8 @@ For each delivery of a step's message:
 1. Claim, one transaction: the step is RUNNING, with an owner and a lease. If it has ended, send again what follows it
    and ack; if somebody live holds it, come back later.
 2. Run the function outside any transaction, its lease renewed meanwhile. Artifacts have deterministic keys.
-3. Finish, one transaction guarded by ownership: the step is COMPLETED and the next is ready, which is the outbox entry.
+3. Finish, one transaction guarded by ownership: the step is COMPLETED, the next is ready, and whose turn it is now is
+   admitted, which is the outbox entry.
 4. Publish, with confirms and mandatory. 5. Ack the delivery, never before.
 
 A crash anywhere is answered by redelivery or by the relay of router/outbox.py, and neither changes what is done.
@@ -22,11 +23,12 @@ from typing import Any
 
 import structlog
 
-from common import artifacts, steps, tasks
+from common import artifacts, lanes, steps, tasks
 from common.artifacts import Written
 from common.context import Context
 from common.errors import BrigadeError, InvalidMessage, LeaseLost, Rejected, Retryable, Stopped, Unavailable
 from common.failpoints import Failpoints
+from common.lanes import Due
 from common.pipelines import Pipeline, Step
 from common.services import Services
 from common.steps import Busy, Claim, Ended
@@ -35,7 +37,7 @@ from router import letters, topology
 from router.broker import Broker, Delivery, Publication
 from router.leases import Leases, Run, ShuttingDown
 from router.message import Message, decode, encode
-from router.outbox import Outbox, messages
+from router.outbox import Outbox
 from router.signatures import signature_of
 from router.table import PIPELINES
 
@@ -56,7 +58,7 @@ class _Job:
 class _Outgoing:
     """What is to be published before the delivery may be acked."""
 
-    steps: Sequence[Message] = ()
+    steps: Sequence[Due] = ()
     letters: Sequence[Publication] = ()
 
 
@@ -120,10 +122,9 @@ class Runtime:
         with self._database.transaction() as connection:
             owner = f"{self._owner}/{next(self._numbers)}"  # of this run alone, not of any later one of this worker's
             claim = steps.claim(connection, ref, owner=owner, lease_seconds=self._settings.lease_seconds)
-            following = tasks.unsent_after(connection, ref) if isinstance(claim, Ended) else []
+            if isinstance(claim, Ended):
+                return _Outgoing(lanes.following(connection, ref, at_least=self._settings.lane_runs))
         match claim:
-            case Ended():
-                return _Outgoing(messages(job.pipeline.name, following))
             case Busy(seconds):
                 return _Outgoing(letters=[letters.later(delivery.key, delivery.body, seconds)])
             case Claim():
@@ -147,13 +148,11 @@ class Runtime:
             self._release(claim)
             raise
         except LeaseLost:
-            outcome = "lease_lost"
+            outcome, outgoing = "lease_lost", self._leave(claim)
         except Stopped as error:
-            outcome = "stopped"
-            self._stop(claim, error)
+            outcome, outgoing = "stopped", self._stop(claim, error)
         except Rejected as error:
-            outcome = "rejected"
-            self._fail(claim, error, details)
+            outcome, outgoing = "rejected", self._fail(claim, error, details)
         except Exception as error:  # noqa: BLE001 - the runtime's one boundary: whatever a function raises ends here
             outcome, outgoing = self._retry_or_fail(job, claim, error, details)
         finally:
@@ -197,23 +196,35 @@ class Runtime:
         share_out = any(step.batch for step in job.pipeline.steps if step.name == claim.following)
         with self._database.transaction() as connection:
             ready = steps.finish(connection, claim, share_out=share_out, details=details, written=written)
+            due = self._outbox.admit(connection, [claim.ref, *ready]) if ready is not None else []
         if ready is None:
             raise LeaseLost
         self._failpoints.reach("after_finish", job.step.name)
-        return _Outgoing(messages(job.pipeline.name, ready))
+        return _Outgoing(due)
 
-    def _stop(self, claim: Claim, error: Stopped) -> None:
+    def _leave(self, claim: Claim) -> _Outgoing:
+        """The run is another's now, or its task has ended: then the next of its lane is due."""
+        with self._database.transaction() as connection:
+            return _Outgoing(self._outbox.admit(connection, [claim.ref]))
+
+    def _stop(self, claim: Claim, error: Stopped) -> _Outgoing:
         """The function found that its task has no point any more."""
         with self._database.transaction() as connection:
             tasks.cancel(connection, [claim.ref.task_id], code=error.code, message=error.message)
+            return _Outgoing(self._outbox.admit(connection, [claim.ref]))
 
     def _release(self, claim: Claim) -> None:
         with self._database.transaction() as connection:
             steps.release(connection, claim)
 
-    def _fail(self, claim: Claim, error: BrigadeError, details: dict[str, Any]) -> bool:
+    def _fail(
+        self, claim: Claim, error: BrigadeError, details: dict[str, Any], letter: Publication | None = None
+    ) -> _Outgoing:
+        """`letter`: what is kept of it, unless the step was no longer ours."""
         with self._database.transaction() as connection:
-            return steps.fail(connection, claim, code=error.code, message=error.message, details=details)
+            ours = steps.fail(connection, claim, code=error.code, message=error.message, details=details)
+            due = self._outbox.admit(connection, [claim.ref])
+        return _Outgoing(due, [letter] if letter and ours else [])
 
     def _retry_or_fail(
         self, job: _Job, claim: Claim, error: Exception, details: dict[str, Any]
@@ -239,10 +250,11 @@ class Runtime:
                 ours = steps.retry_later(
                     connection, claim, seconds=seconds, code=known.code, message=known.message, counted=counted
                 )
-            return "retried", _Outgoing(letters=[letters.later(job.step.name, body, seconds)] if ours else [])
+                due = self._outbox.admit(connection, [claim.ref])
+            return "retried", _Outgoing(due, [letters.later(job.step.name, body, seconds)] if ours else [])
         cause = error if isinstance(error, BrigadeError) else BrigadeError(f"{type(error).__name__}: {error}")
         dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=cause)
-        return "failed", _Outgoing(letters=[dead] if self._fail(claim, known, details) else [])
+        return "failed", self._fail(claim, known, details, dead)
 
 
 def _watched(records: Iterable[Any], run: Run) -> Iterator[Any]:

@@ -43,10 +43,16 @@ class Scheduler:
         self._services = Services(settings)
         self._stop = threading.Event()
         self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
-        outbox = Outbox(self._services.database, self._broker, self._services.failpoints)
+        outbox = Outbox(
+            self._services.database, self._broker, lane_runs=settings.lane_runs, failpoints=self._services.failpoints
+        )
 
         def relay() -> int:
-            return outbox.relay(unsent_seconds=settings.outbox_seconds, lost_seconds=settings.lost_seconds)
+            return outbox.relay(
+                unsent_seconds=settings.outbox_seconds,
+                vanished_seconds=settings.vanished_seconds,
+                lost_seconds=settings.lost_seconds,
+            )
 
         self._relay = Job("relay", settings.outbox_seconds, relay)
         self._jobs = [

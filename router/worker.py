@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import queue
 import signal
 import socket
 import threading
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from prometheus_client import start_http_server
 
-from common.errors import BrigadeError, ConfigurationError, Unavailable
+from common.errors import BrigadeError, ConfigurationError, InvalidMessage, Unavailable
 from common.failpoints import Failpoints
 from common.services import Services
 from common.settings import Settings
@@ -23,8 +22,10 @@ from common.workers import INGRESS
 from functions.ingest import extract
 from router import letters, signatures, topology
 from router.broker import Delivery, PikaBroker
+from router.fair_queue import Closed, FairQueue
 from router.ingress import Ingress
 from router.leases import Leases
+from router.message import decode
 from router.outbox import Outbox
 from router.presence import Presence
 from router.runtime import Runtime
@@ -34,6 +35,9 @@ log = structlog.get_logger()
 
 _MARK_SECONDS = 1.0
 _STOP_SECONDS = 10.0
+# Deliveries of each queue that wait here for each thread: names, so that they cost nothing. Of several knowledge bases'
+# messages each must be among them, and those that the others are not done with yet leave room for the next.
+_PREFETCH = 4
 
 
 class Worker:
@@ -45,19 +49,19 @@ class Worker:
         names = _names(functions)
         self._queues = _queues(names)
         self._ranks = {name: rank for rank, name in enumerate(self._queues)}
-        self._waiting: queue.PriorityQueue[tuple[int, int, Delivery | None]] = queue.PriorityQueue()
-        self._counter = itertools.count()
+        self._waiting: FairQueue[Delivery] = FairQueue(settings.work_threads)
         self._stop = threading.Event()
+        self.stuck = False  # a run never ends: this process must
         self._services = Services(settings)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._broker = PikaBroker(
             settings.amqp_url.get_secret_value(),
             timeout_seconds=settings.server_timeout_seconds,
-            prefetch=dict.fromkeys(self._queues, settings.work_threads),
+            prefetch=dict.fromkeys(self._queues, _PREFETCH * settings.work_threads),
             on_delivery=self._receive,
         )
-        self._outbox = Outbox(self._services.database, self._broker)
-        self._leases = Leases(self._services.database, lease_seconds=settings.lease_seconds)
+        self._outbox = Outbox(self._services.database, self._broker, lane_runs=settings.lane_runs)
+        self._leases = Leases(self._services.database, lease_seconds=settings.lease_seconds, on_stuck=self._begin_anew)
         self._ingress = Ingress(
             self._services.database,
             self._services.objects,
@@ -66,7 +70,7 @@ class Worker:
             Failpoints(settings.failpoints),
         )
         self._runtime = Runtime(self._services, self._broker, owner=owner, leases=self._leases, outbox=self._outbox)
-        self._presence = Presence(self._services.database, self._broker, owner, names)
+        self._presence = Presence(self._services.database, self._broker, owner, names, threads=settings.work_threads)
 
     def run(self) -> None:
         """Work until `stop` is called."""
@@ -76,7 +80,12 @@ class Worker:
             for n in range(self._settings.work_threads)
         ]
         helpers = [
-            threading.Thread(target=self._leases.keep_alive, args=(self._stop,), name="heartbeat", daemon=True),
+            threading.Thread(
+                target=self._leases.keep_alive,
+                args=(self._stop, self._settings.hang_seconds),
+                name="heartbeat",
+                daemon=True,
+            ),
             threading.Thread(target=self._mark, name="outbox", daemon=True),
             threading.Thread(target=self._presence.keep, args=(self._stop,), name="presence", daemon=True),
         ]
@@ -90,6 +99,14 @@ class Worker:
     def stop(self) -> None:
         self._stop.set()
 
+    def _begin_anew(self) -> None:
+        """A run does not end, and a thread cannot be ended: the process is, so that another takes its place."""
+        self.stuck = True
+        ending = threading.Timer(2 * _STOP_SECONDS, os._exit, (1,))  # whatever holds up an orderly end
+        ending.daemon = True
+        ending.start()
+        self.stop()
+
     def _warm_up(self) -> None:
         """Load what the first document would otherwise wait for."""
         if topology.step_queue("VECTORIZE") in self._queues:
@@ -101,8 +118,7 @@ class Worker:
     def _end(self, workers: Sequence[threading.Thread]) -> None:
         """Let runs end at their next check; what is not begun or not done goes back to the queues."""
         self._leases.stop_all()
-        for _ in workers:
-            self._waiting.put((-1, next(self._counter), None))
+        self._waiting.close()
         for thread in workers:
             thread.join(timeout=_STOP_SECONDS)
         self._broker.close()
@@ -112,22 +128,27 @@ class Worker:
         log.info("worker.stopped")
 
     def _receive(self, delivery: Delivery) -> None:
-        # Notifications are quick and say what there is to do; then later steps come first, so that documents end.
-        self._waiting.put((self._ranks[delivery.queue], next(self._counter), delivery))
+        # Later steps come first, so that documents end.
+        self._waiting.put(_lane(delivery), self._ranks[delivery.queue], delivery)
 
     def _work(self) -> None:
-        while True:
-            _, _, delivery = self._waiting.get()
-            if delivery is None:
-                return
-            if not self._broker.is_current(delivery):
-                continue  # its connection broke: it has been, or will be, delivered again
-            handler = self._ingress if delivery.queue == topology.NOTIFICATIONS else self._runtime
-            try:
-                handler.handle(delivery)
-            except Exception as error:
-                log.error("message.failed", queue=delivery.queue, exc_info=error)
-                self._bury(delivery, error)
+        with suppress(Closed):
+            while True:
+                lane, delivery = self._waiting.get()
+                try:
+                    # If its connection broke, it has been, or will be, delivered again.
+                    if self._broker.is_current(delivery):
+                        self._handle(delivery)
+                finally:
+                    self._waiting.done(lane)
+
+    def _handle(self, delivery: Delivery) -> None:
+        handler = self._ingress if delivery.queue == topology.NOTIFICATIONS else self._runtime
+        try:
+            handler.handle(delivery)
+        except Exception as error:
+            log.error("message.failed", queue=delivery.queue, exc_info=error)
+            self._bury(delivery, error)
 
     def _bury(self, delivery: Delivery, error: Exception) -> None:
         cause = BrigadeError(f"{type(error).__name__}: {error}")
@@ -149,6 +170,16 @@ class Worker:
             log.info("outbox.marks_lost", reason=error.message)
         except Exception as error:
             log.error("outbox.marks_lost", exc_info=error)
+
+
+def _lane(delivery: Delivery) -> str:
+    """Whose turn it is with this one. Notifications of whomever are one lane; what is no message is another."""
+    if delivery.queue == topology.NOTIFICATIONS:
+        return topology.NOTIFICATIONS
+    try:
+        return decode(delivery.body).lane
+    except InvalidMessage:
+        return ""
 
 
 def _names(functions: Sequence[str] | None) -> list[str]:
@@ -174,3 +205,5 @@ def main(settings: Settings, functions: Sequence[str] | None = None) -> None:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr=settings.metrics_host)
     worker.run()
+    if worker.stuck:
+        os._exit(1)  # an interpreter that ends waits for threads of its pools

@@ -150,7 +150,7 @@ def reprocess_document(call: Call) -> Begun:
             connection, document_id, call.pipelines["DOCUMENT_UPLOAD"], user_id=call.caller.user_id
         )
         audit.record(connection, call.caller, "document.reprocess", document_id, task_id=task_id)
-    call.send("DOCUMENT_UPLOAD", begun)
+    call.send(begun)
     return Begun(task_id=task_id)
 
 
@@ -166,7 +166,7 @@ def delete_document(call: Call) -> Begun:
         )
         if begun:
             audit.record(connection, call.caller, "document.delete", document_id, task_id=task_id)
-    call.send("DOCUMENT_DELETE", begun)
+    call.send(begun)
     return Begun(task_id=task_id)
 
 

@@ -132,7 +132,7 @@ def delete_base(call: Call) -> BaseDeletion:
             connection, base_id, call.pipelines["DOCUMENT_DELETE"], user_id=call.caller.user_id
         )
         audit.record(connection, call.caller, "knowledge_base.delete", base_id, documents=len(begun))
-    call.send("DOCUMENT_DELETE", begun)
+    call.send(begun)
     return BaseDeletion(knowledge_base_id=base_id, task_ids=[ref.task_id for ref in begun])
 
 

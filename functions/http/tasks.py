@@ -96,7 +96,7 @@ def retry_task(call: Call) -> TaskState:
     """Let a failed task go on at the step that failed. What earlier steps made is used again."""
     task_id = call.path["task_id"]
     with call.services.database.transaction() as connection:
-        pipeline, ready = task_requests.retry(connection, task_id)
+        ready = task_requests.retry(connection, task_id)
         audit.record(connection, call.caller, "task.retry", task_id)
-    call.send(pipeline, ready)
+    call.send(ready)
     return TaskState(task_id=task_id, status=Status.RUNNING)

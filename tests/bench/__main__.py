@@ -15,7 +15,19 @@ from rich.console import Console
 
 from common.errors import BrigadeError
 from deploy.local import environment
-from tests.bench import big_uploads, flood, growth, latency, long_pdfs, long_text, report, sockets, streamed, uploads
+from tests.bench import (
+    big_uploads,
+    flood,
+    growth,
+    latency,
+    long_pdfs,
+    long_text,
+    overload,
+    report,
+    sockets,
+    streamed,
+    uploads,
+)
 from tests.bench.corpus import Corpus
 from tests.bench.report import Outcome
 from tests.bench.system import System
@@ -25,6 +37,7 @@ Measure = Callable[[System, Corpus, argparse.Namespace, Callable[[str], None]], 
 _MEASURES: dict[str, Measure] = {
     "long-pdfs": lambda system, corpus, _, say: long_pdfs.measure(system, corpus, say),
     "flood": lambda system, corpus, options, say: flood.measure(system, corpus, options.flood, say),
+    "overload": lambda system, corpus, options, say: overload.measure(system, corpus, options.overload, say),
     "latency": lambda system, corpus, options, say: latency.measure(system, corpus, options.latency, say),
     "growth": lambda system, corpus, options, say: growth.measure(system, corpus, options.documents, say),
     "uploads": lambda system, corpus, _, say: uploads.measure(system, corpus, say),
@@ -79,6 +92,7 @@ def _options(json: Path, arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=_MEASURES, default=list(_MEASURES), help="which")
     parser.add_argument("--flood", type=int, metavar="N", default=300, help="one-page documents dropped at once")
+    parser.add_argument("--overload", type=int, metavar="N", default=1000, help="documents in one user's flood")
     parser.add_argument("--latency", type=int, metavar="N", default=50, help="pages sent into an idle system")
     parser.add_argument("--documents", type=int, metavar="N", default=1000, help="documents to grow to")
     parser.add_argument("--sockets", type=int, metavar="N", default=1000, help="WebSockets on the API")

@@ -56,7 +56,7 @@ def measure(system: System, corpus: Corpus, count: int, say: Say) -> Outcome:
 
 def _one(system: System, store: httpx.Client, corpus: Corpus, number: int) -> dict[str, float]:
     """Milliseconds by part of the way."""
-    mark = _words(number)
+    mark = words(number)
     data = corpus.marked(number, mark)
     ticket = system.client.announce(f"latency-{number}.pdf", len(data), "application/pdf")
     answer = store.put(ticket.url, content=data, headers=ticket.headers)
@@ -72,7 +72,7 @@ def _one(system: System, store: httpx.Client, corpus: Corpus, number: int) -> di
     }
 
 
-def _words(number: int) -> str:
+def words(number: int) -> str:
     """Three words that no other page has: with a sentence around them all pages would answer it."""
     chosen = random.Random(number)
     return " ".join("".join(chosen.choice("bdfgklmnprstvz") + chosen.choice("aeiou") for _ in range(4)) for _ in "123")

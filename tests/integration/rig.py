@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from common import documents
 from common.context import Context
@@ -18,11 +18,12 @@ from common.events import ObjectCreated
 from common.pipelines import Pipeline, Step
 from common.services import Services
 from common.settings import Settings
+from common.steps import StepRef
 from common.task_views import read_task
 from router.broker import Delivery
 from router.fake_broker import FakeBroker
 from router.leases import Leases
-from router.outbox import Outbox, messages
+from router.outbox import Outbox
 from router.runtime import Runtime
 from router.table import DOCUMENT_DELETE
 from tests.memory_store import MemoryStore
@@ -40,14 +41,16 @@ ORDER = ("UPLOAD", "EXTRACT_TEXT", "SPLIT", "VECTORIZE", "STORE")
 class Rig:
     """A runtime over a fake broker, and a pipeline of tiny functions that write down what they were given."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, lane_runs: int = 8) -> None:
         settings = Settings(database_url=database_url, lease_seconds=60, inline_artifact_bytes=64)
         self.database = Database(settings)
         self.store = MemoryStore()
         self.services = cast(Services, SimpleNamespace(settings=settings, database=self.database, objects=self.store))
         self.broker = FakeBroker()
-        self.outbox = Outbox(self.database, self.broker)
+        self.outbox = Outbox(self.database, self.broker, lane_runs=lane_runs)
         self.calls: list[tuple[str, Any]] = []
+        self.words = 5
+        self.base = "default"  # of the documents that arrive
         self.before: dict[str, Callable[[Context], None]] = {}
         self.pipeline = Pipeline(
             "DOCUMENT_UPLOAD",
@@ -70,8 +73,8 @@ class Rig:
 
     def extract(self, ctx: Context) -> Iterator[Word]:
         self._called("EXTRACT_TEXT", ctx)
-        ctx.note(words=5)
-        yield from map(Word, ("one", "two", "three", "four", "five"))
+        ctx.note(words=self.words)
+        yield from map(Word, ("one", "two", "three", "four", "five", *map(str, range(6, self.words + 1))))
 
     def look(self, ctx: Context, words: Iterable[Word]) -> None:
         self._called("SPLIT", ctx, [word.text for word in words])
@@ -90,12 +93,35 @@ class Rig:
             self.before[name](ctx)
 
     def arrive(self, sequencer: int = 1, etag: str = "e1", key: str = "incoming/a.txt") -> str:
-        """An object arrives; returns its task."""
+        """An object arrives; returns its task. Its message is sent if it is its turn."""
         event = ObjectCreated("b", key, f"{sequencer:032X}", etag=etag, size=5)
         with self.database.transaction() as connection:
             ready = documents.arrive(connection, event, self.pipeline, DOCUMENT_DELETE)
-        self.outbox.send(messages(self.pipeline.name, ready))
+            if self.base != "default":
+                ready = [self._moved(connection, ready[0].task_id)]
+            due = self.outbox.admit(connection, ready)
+        self.outbox.send(due)
         return ready[0].task_id
+
+    def _moved(self, connection: Connection, task_id: str) -> StepRef:
+        """Drops come into the default base; this one is another's."""
+        row = connection.execute(
+            text("""
+                WITH task AS (UPDATE tasks SET knowledge_base_id = :base WHERE id = :task RETURNING id, document_id),
+                document AS (UPDATE documents SET knowledge_base_id = :base FROM task WHERE documents.id = document_id)
+                UPDATE task_details SET lane = :base FROM task WHERE task_id = task.id AND ready_at IS NOT NULL
+                RETURNING task_id, step_order, step_name, batch, lane
+            """),
+            {"base": self.base, "task": task_id},
+        ).one()
+        connection.execute(
+            text("UPDATE task_details SET lane = :base WHERE task_id = :task"), {"base": self.base, "task": task_id}
+        )
+        return StepRef(*row)
+
+    def relay(self, *, unsent: float = 0, vanished: float = 60, lost: float = 60) -> int:
+        """What the scheduler does with what nobody has sent."""
+        return self.outbox.relay(unsent_seconds=unsent, vanished_seconds=vanished, lost_seconds=lost)
 
     def run(self) -> None:
         self.broker.deliver(self.runtime.handle)

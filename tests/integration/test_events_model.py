@@ -87,7 +87,7 @@ class Events(RuleBasedStateMachine):
         self.bucket = BucketModel(versioned=versioned)
         self.index = MemoryIndex()
         self.broker = FakeBroker()
-        self.outbox = Outbox(self.database, self.broker)
+        self.outbox = Outbox(self.database, self.broker, lane_runs=8)
         self.services = cast(
             Services,
             SimpleNamespace(
@@ -247,7 +247,7 @@ class Events(RuleBasedStateMachine):
     def _relay(self) -> int:
         with self.database.transaction() as connection:
             connection.execute(text("UPDATE task_details SET ready_at = ready_at - interval '1 h'"))
-        return self.outbox.relay(unsent_seconds=0, lost_seconds=0)
+        return self.outbox.relay(unsent_seconds=0, vanished_seconds=0, lost_seconds=0)
 
 
 def _pipelines(bucket: BucketModel, index: MemoryIndex) -> dict[str, Pipeline]:  # noqa: C901 - tiny functions

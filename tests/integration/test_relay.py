@@ -20,8 +20,8 @@ def test_a_message_lost_after_finishing_is_sent_by_the_relay(rig: Rig) -> None:
     rig.outbox.flush()
     rig.broker.queues.clear()  # RabbitMQ lost everything, after it had confirmed
     rig.sql("UPDATE task_details SET published_at = NULL")
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0
+    assert rig.relay() == 1
+    assert rig.relay() == 0
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
 
@@ -30,10 +30,33 @@ def test_rabbitmq_losing_everything_it_had_confirmed_loses_no_task(rig: Rig) -> 
     task_id = rig.arrive()
     rig.outbox.flush()
     rig.broker.queues.clear()
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0  # it was sent, and may be in a queue
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=0) == 1
+    assert rig.relay() == 0  # it was sent a moment ago, and may be at a worker
+    rig.sql("UPDATE task_details SET published_at = published_at - interval '1 minute'")
+    assert rig.relay(vanished=30) == 1
+    assert rig.relay(vanished=30) == 0
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
+
+
+def test_what_waits_in_its_queue_is_not_sent_again_and_again(rig: Rig) -> None:
+    rig.arrive()
+    rig.outbox.flush()
+    rig.sql("UPDATE task_details SET published_at = published_at - interval '1 minute'")
+    assert rig.relay(vanished=30, lost=600) == 0
+    assert rig.relay(vanished=30, lost=30) == 1
+
+
+def test_a_message_that_a_busy_worker_may_have_is_looked_for_ever_more_seldom(rig: Rig) -> None:
+    rig.arrive()
+    rig.outbox.flush()
+    rig.broker.queues.clear()
+    rig.sql("""
+        UPDATE task_details SET published_at = now() - interval '1 minute', ready_at = now() - interval '10 minutes'
+        WHERE published_at IS NOT NULL
+    """)
+    assert rig.relay(vanished=30) == 0
+    rig.sql("UPDATE task_details SET published_at = now() - interval '3 minutes' WHERE published_at IS NOT NULL")
+    assert rig.relay(vanished=30) == 1
 
 
 def test_a_step_whose_worker_and_message_are_both_gone_is_found(rig: Rig) -> None:
@@ -41,8 +64,8 @@ def test_a_step_whose_worker_and_message_are_both_gone_is_found(rig: Rig) -> Non
     rig.broker.queues.clear()
     with rig.database.transaction() as connection:
         steps.claim(connection, steps.StepRef(task_id, 2, "EXTRACT_TEXT"), owner="dead", lease_seconds=0)
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 0  # told once, not every few seconds
+    assert rig.relay() == 1
+    assert rig.relay() == 0  # told once, not every few seconds
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
 
@@ -52,8 +75,8 @@ def test_what_the_relay_could_not_send_is_overdue_again(rig: Rig) -> None:
     rig.broker.queues.clear()
     rig.broker.fail_next = 1
     with pytest.raises(Unavailable):
-        rig.outbox.relay(unsent_seconds=0, lost_seconds=60)
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+        rig.relay()
+    assert rig.relay() == 1
 
 
 def test_what_ended_tasks_have_left_hides_nothing_that_is_to_be_sent(rig: Rig) -> None:
@@ -64,7 +87,7 @@ def test_what_ended_tasks_have_left_hides_nothing_that_is_to_be_sent(rig: Rig) -
         SELECT '{left}', 4, batch, 'VECTORIZE', now() - interval '1 day' FROM generate_series(1, 600) AS batch
     """)
     rig.arrive(key="incoming/b.txt")
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=60) == 1
+    assert rig.relay() == 1
 
 
 def test_a_store_that_hangs_holds_up_no_message(settings: Settings) -> None:

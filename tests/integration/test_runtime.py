@@ -10,6 +10,7 @@ import pytest
 from common import steps, tasks
 from common.context import Context
 from common.errors import Rejected, Retryable, Superseded, Unavailable
+from common.lanes import Due
 from common.pipelines import Step
 from router import topology
 from router.broker import Delivery
@@ -188,7 +189,7 @@ def test_a_message_that_makes_no_sense_goes_to_the_dead_letters(rig: Rig, body: 
 def test_a_message_for_a_step_that_is_not_ready_starts_nothing(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.broker.queues.clear()
-    (forged,) = messages(rig.pipeline.name, [steps.StepRef(task_id, 5, "STORE")])
+    (forged,) = messages([Due(steps.StepRef(task_id, 5, "STORE"), rig.pipeline.name)])
     rig.broker.publish([to_step(forged)])
     rig.run()
     assert rig.calls == []

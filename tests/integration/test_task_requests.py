@@ -43,11 +43,6 @@ def refusal(ask: Any, rig: Rig, task_id: str) -> str:
     return caught.value.code
 
 
-def relay(rig: Rig) -> int:
-    """What the scheduler does with what nobody has sent."""
-    return rig.outbox.relay(unsent_seconds=0, lost_seconds=rig.services.settings.lost_seconds)
-
-
 def rows(rig: Rig, statement: str, **values: Any) -> list[Any]:
     with rig.database.transaction() as connection:
         return list(connection.execute(text(statement), values).all())
@@ -149,7 +144,7 @@ def test_a_retry_resumes_at_the_step_that_failed_and_runs_no_earlier_one_again(r
     task_id = fails(rig, "STORE")
     assert retry(rig, task_id) == "RUNNING"
     assert rig.task(task_id)["error_message"] is None
-    assert relay(rig) == 1
+    assert rig.relay() == 1
     rig.run()
     task = rig.task(task_id)
     assert (task["status"], task["overall_progress"]) == ("COMPLETED", 100)
@@ -163,7 +158,7 @@ def test_a_retry_is_sent_at_once_and_only_once(rig: Rig) -> None:
     task_id = fails(rig, "SPLIT")
     asked = dataclasses.replace(call(rig, task_id), send=rig.outbox.send_now)
     retry_task(asked)
-    assert relay(rig) == 0
+    assert rig.relay() == 0
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
 
@@ -177,7 +172,7 @@ def test_a_retry_while_rabbitmq_is_away_is_sent_by_the_relay(rig: Rig, monkeypat
     with monkeypatch.context() as away:
         away.setattr(rig.broker, "publish", refuse)
         retry_task(dataclasses.replace(call(rig, task_id), send=rig.outbox.send_now))
-    assert relay(rig) == 1
+    assert rig.relay() == 1
 
 
 def test_progress_does_not_go_back_with_a_retry(rig: Rig) -> None:
@@ -196,7 +191,7 @@ def test_a_retry_runs_only_the_batches_that_were_not_done(rig: Rig) -> None:
     rig.before.clear()
     rig.calls.clear()
     retry(rig, task_id)
-    assert relay(rig) == 3 - len(done)
+    assert rig.relay() == 3 - len(done)
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
     again = [given for name, given in rig.calls if name == "VECTORIZE"]
@@ -211,7 +206,7 @@ def test_what_is_left_of_a_failed_step_is_not_sent_for_ever(rig: Rig) -> None:
     batches = "SELECT status, count(*) FROM task_details WHERE task_id = :task AND batch > 0 GROUP BY 1 ORDER BY 1"
     states = rows(rig, batches, task=task_id)
     assert states == [("CANCELLED", 2), ("FAILED", 1)]
-    assert rig.outbox.relay(unsent_seconds=0, lost_seconds=0) == 0
+    assert rig.outbox.relay(unsent_seconds=0, vanished_seconds=60, lost_seconds=0) == 0
 
 
 def test_a_second_retry_is_refused_while_the_first_one_runs(rig: Rig) -> None:
@@ -237,12 +232,12 @@ def test_a_task_may_fail_and_be_tried_again_any_number_of_times(rig: Rig) -> Non
     task_id = fails(rig, "SPLIT")
     rig.before["SPLIT"] = partial(_raise, NO_TEXT)
     retry(rig, task_id)
-    relay(rig)
+    rig.relay()
     rig.run()
     assert rig.task(task_id)["status"] == "FAILED"
     rig.before.clear()
     retry(rig, task_id)
-    relay(rig)
+    rig.relay()
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
 
@@ -251,7 +246,7 @@ def test_all_attempts_are_there_again_and_the_old_dead_letter_does_no_harm(rig: 
     task_id = fails(rig, "SPLIT", Retryable("Not now."))
     (letter,) = rig.broker.queues["brigade.dead"]
     retry(rig, task_id)
-    relay(rig)
+    rig.relay()
     rig.broker.queues["brigade.step.split"].append(letter)  # as `brigade redrive` would
     rig.before["SPLIT"] = lambda _: _raise(Retryable("Not now.")) if rig.names().count("SPLIT") < 5 else None
     rig.run_without_waiting()
@@ -276,7 +271,7 @@ def test_a_run_from_before_the_failure_writes_nothing_into_the_retry(rig: Rig) -
     with rig.database.transaction() as connection:
         assert steps.held(connection, [old]) == set()
         assert steps.finish(connection, old, share_out=False, details={}) is None
-    relay(rig)
+    rig.relay()
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
 
@@ -334,7 +329,7 @@ def test_a_deletion_that_failed_can_be_tried_again_even_when_its_document_is_gon
         steps.fail(connection, claim, code="INTERNAL_ERROR", message="", details={})
     rig.sql("DELETE FROM documents")
     assert retry(rig, task_id) == "RUNNING"
-    assert relay(rig) == 1
+    assert rig.relay() == 1
 
 
 def _raise(error: Exception, *_: object) -> None:

@@ -30,7 +30,7 @@ def waits(rig: Rig, task_id: str) -> str | None:
 
 def a_worker(rig: Rig, *functions: str, connected: bool = True) -> None:
     with rig.database.transaction() as connection:
-        workers.beat(connection, "me", functions, connected=connected)
+        workers.beat(connection, "me", functions, threads=4, connected=connected)
 
 
 def handle_one(rig: Rig, step: str) -> None:
@@ -87,11 +87,11 @@ def test_a_queued_task_counts_those_before_it(rig: Rig) -> None:
     a_worker(rig, "EXTRACT_TEXT")
     tasks = [rig.arrive(number, key=f"incoming/{number}.txt") for number in range(1, 4)]
     assert waits(rig, tasks[0]) is None
-    assert waits(rig, tasks[1]) == "Queued behind 1 other run of EXTRACT_TEXT."
-    assert waits(rig, tasks[2]) == "Queued behind 2 other runs of EXTRACT_TEXT."
+    assert waits(rig, tasks[1]) == "Queued behind 1 other run of EXTRACT_TEXT for this knowledge base."
+    assert waits(rig, tasks[2]) == "Queued behind 2 other runs of EXTRACT_TEXT for this knowledge base."
     claim(rig, tasks[0])
     assert waits(rig, tasks[0]) is None
-    assert waits(rig, tasks[2]) == "Queued behind 1 other run of EXTRACT_TEXT."
+    assert waits(rig, tasks[2]) == "Queued behind 1 other run of EXTRACT_TEXT for this knowledge base."
 
 
 def test_a_retry_tells_when_and_why(rig: Rig) -> None:

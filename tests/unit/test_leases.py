@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -51,13 +53,46 @@ def test_a_run_goes_on_while_its_lease_holds_and_ends_when_it_is_lost(asked: lis
     assert asked == [["kept", "lost"]]
 
 
-def test_a_run_beyond_its_time_is_told_so_and_no_longer_renewed(asked: list[list[str]]) -> None:
-    ours = leases()
-    with ours.hold(claim("overdue"), -1) as run:
-        with pytest.raises(TimedOut, match="longer than the -1 s"):
-            run.check()
+def test_a_run_beyond_its_time_is_told_which(asked: list[list[str]]) -> None:
+    with leases().hold(claim("overdue"), -1) as run, pytest.raises(TimedOut, match="SPLIT took longer than the -1 s"):
+        run.check()
+
+
+def test_a_run_that_never_looks_is_failed_for_its_time_and_its_worker_told_once(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[tuple[str, str]] = []
+    told: list[None] = []
+
+    def fail(_connection: object, one: Claim, *, code: str, message: str, details: object) -> bool:
+        failed.append((one.owner, code))
+        return True
+
+    monkeypatch.setattr(steps, "fail", fail)
+    ours = Leases(
+        cast(Database, SimpleNamespace(transaction=nullcontext)), lease_seconds=0, on_stuck=lambda: told.append(None)
+    )
+    with ours.hold(claim("stuck"), -1) as run, ours.hold(claim("in time"), 60):
         ours.beat()
-    assert asked == []
+        ours.beat()
+        with pytest.raises(LeaseLost):
+            run.check()
+    assert failed == [("stuck", "TIMED_OUT")]
+    assert len(told) == 1
+
+
+def test_a_process_whose_interpreter_is_held_by_native_code_ends_itself() -> None:
+    held = """
+import ctypes, threading
+from router.leases import Leases
+leases = Leases(None, lease_seconds=0.3)
+threading.Thread(target=leases.keep_alive, args=(threading.Event(), 0.5), daemon=True).start()
+threading.Event().wait(0.3)
+ctypes.PyDLL(None).sleep(60)  # unlike CDLL, it keeps the interpreter's lock
+"""
+    ended = subprocess.run([sys.executable, "-c", held], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "most recent call first" in ended.stderr
 
 
 def test_the_same_step_held_twice_is_two_runs(asked: list[list[str]]) -> None:

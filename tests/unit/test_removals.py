@@ -123,7 +123,7 @@ def test_ingress_believes_the_bucket_more_than_the_removal(
     database = cast(Database, SimpleNamespace(transaction=nullcontext))
     objects = cast(ObjectStore, SimpleNamespace(left_by=lambda _event: left))
     broker = FakeBroker()
-    ingress = Ingress(database, objects, broker, Outbox(database, broker), Failpoints(""))
+    ingress = Ingress(database, objects, broker, Outbox(database, broker, lane_runs=1), Failpoints(""))
     ingress.handle(Delivery("s3.notifications", "webhook", BODY, {}, 1, 1))
     (one,) = seen
     assert one[0] == begun

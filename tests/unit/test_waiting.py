@@ -27,6 +27,7 @@ DUE = Facts(
     step_name="VECTORIZE",
     status="PENDING",
     ready_at=ago(5),
+    admitted_at=ago(5),
     published_at=ago(5),
 )
 HELD: dict[str, Any] = {"status": "RUNNING", "published_at": None}
@@ -44,10 +45,10 @@ ANNOUNCED = Facts(now=NOW, arrived=False, workers=1, connected=True)
             replace(ANNOUNCED, workers=0),
             "Waiting for the upload. No worker takes notifications in at the moment.",
         ),
-        (replace(DUE, ahead=1), "Queued behind 1 other run of VECTORIZE."),
-        (replace(DUE, ahead=12), "Queued behind 12 other runs of VECTORIZE."),
-        (replace(DUE, ahead=1000), "Queued behind 1,000 other runs of VECTORIZE."),
-        (replace(DUE, ahead=1001), "Queued behind more than 1,000 other runs of VECTORIZE."),
+        (replace(DUE, ahead=1), "Queued behind 1 other run of VECTORIZE for this knowledge base."),
+        (replace(DUE, ahead=12), "Queued behind 12 other runs of VECTORIZE for this knowledge base."),
+        (replace(DUE, ahead=1000), "Queued behind 1,000 other runs of VECTORIZE for this knowledge base."),
+        (replace(DUE, ahead=1001), "Queued behind more than 1,000 other runs of VECTORIZE for this knowledge base."),
         (DUE, "Next in the queue of VECTORIZE: the workers that run it are busy."),
         (
             replace(DUE, **RETRY, error_code="TRY_AGAIN", error_message="Not now."),
@@ -61,6 +62,14 @@ ANNOUNCED = Facts(now=NOW, arrived=False, workers=1, connected=True)
         (replace(DUE, connected=False, ahead=3), "The workers that run VECTORIZE have no connection to RabbitMQ."),
         (
             replace(DUE, published_at=None, ready_at=ago(16), ahead=3),
+            "The message for VECTORIZE is not sent yet: RabbitMQ or the scheduler is away.",
+        ),
+        (
+            replace(DUE, admitted_at=None, published_at=None, ready_at=ago(16), ahead=3),
+            "Queued behind 3 other runs of VECTORIZE for this knowledge base.",
+        ),
+        (
+            replace(DUE, admitted_at=None, published_at=None, ready_at=ago(16)),
             "The message for VECTORIZE is not sent yet: RabbitMQ or the scheduler is away.",
         ),
         (

@@ -12,6 +12,8 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_DUE = sa.text("status = 'PENDING' AND ready_at IS NOT NULL")
+
 
 def upgrade() -> None:
     # A bucket is listed in the order of its keys' bytes, and the sweep reads documents in the same: under another
@@ -82,12 +84,11 @@ def _lines() -> None:
             admitted_at = CASE WHEN step.status IN ('PENDING', 'RUNNING') THEN step.published_at END
         FROM tasks AS task WHERE task.id = step.task_id
     """)
-    op.create_index(
-        "task_details_line",
-        "task_details",
-        ["step_name", "lane", "ready_at"],
-        postgresql_where=sa.text("status = 'PENDING' AND ready_at IS NOT NULL AND admitted_at IS NULL"),
-    )
+    # What is in line, lane by lane, for who is let in next, and for who asks how many are before them.
+    op.drop_index("task_details_queue", "task_details")
+    op.create_index("task_details_queue", "task_details", ["step_name", "lane", "ready_at"], postgresql_where=_DUE)
+    # The relay looks at those that were let in, which are few.
+    op.drop_index("task_details_outbox", "task_details")
     op.create_index(
         "task_details_admitted",
         "task_details",
@@ -98,7 +99,9 @@ def _lines() -> None:
 
 def downgrade() -> None:
     op.drop_index("task_details_admitted", "task_details")
-    op.drop_index("task_details_line", "task_details")
+    op.create_index("task_details_outbox", "task_details", ["ready_at"], postgresql_where=_DUE)
+    op.drop_index("task_details_queue", "task_details")
+    op.create_index("task_details_queue", "task_details", ["step_name", "ready_at"], postgresql_where=_DUE)
     op.drop_column("task_details", "admitted_at")
     op.drop_column("task_details", "lane")
     op.drop_index("tasks_untrimmed", "tasks")
