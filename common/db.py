@@ -34,15 +34,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back on any error; `Unavailable` when Postgres is."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise Unavailable(f"Postgres did not answer: {first_line(error)}", server="postgres") from error
-        except DBAPIError as error:
-            if error.connection_invalidated or str(getattr(error.orig, "pgcode", "")).startswith(_PASSING):
-                raise Unavailable(f"Postgres cannot do this now: {first_line(error)}", server="postgres") from error
-            raise
+        with _translated(), self._engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[Connection]:
@@ -53,12 +46,41 @@ class Database:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
             yield connection
 
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Whether the lock `name` was free, and is ours now. For what takes minutes: no transaction is open meanwhile.
+
+        A holder that dies, or loses its connection, lets go of it; so what it guards must bear two at once.
+        """
+        with _translated(), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            lock = {"name": name}
+            ours = connection.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), lock)
+            try:
+                yield bool(ours)
+            finally:
+                if ours:
+                    connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), lock)
+
     def ping(self) -> None:
         with self.transaction() as connection:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Postgres's errors as ours."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise Unavailable(f"Postgres did not answer: {first_line(error)}", server="postgres") from error
+    except DBAPIError as error:
+        if error.connection_invalidated or str(getattr(error.orig, "pgcode", "")).startswith(_PASSING):
+            raise Unavailable(f"Postgres cannot do this now: {first_line(error)}", server="postgres") from error
+        raise
 
 
 def connection_options(timeout: float) -> dict[str, Any]:

@@ -309,10 +309,10 @@ class Sweep(Base):
     __tablename__ = "sweeps"
     bucket_name: Mapped[str] = mapped_column(primary_key=True)
     prefix: Mapped[str] = mapped_column(primary_key=True)
-    after_key: Mapped[str | None] = mapped_column(_KEY)  # what is up to here has been compared; none: nothing runs
+    after_key: Mapped[str | None] = mapped_column(_KEY)  # what is up to here was compared; none: no sweep is under way
     by_folder: Mapped[bool] = mapped_column(server_default=text("false"))  # this store lists folder by folder
     begun_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]  # of the last one that came to its end
+    ended_at: Mapped[datetime | None]  # the last one came to its end, or could not go on
     counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     error: Mapped[str | None]
 

@@ -7,10 +7,9 @@ here, and every call has a timeout.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from typing import IO, Any
@@ -23,13 +22,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from minio.commonconfig import CopySource
 from minio.error import MinioException, S3Error
-from minio.versioningconfig import OFF
+from minio.versioningconfig import ENABLED, SUSPENDED
 
 from common.artifacts import pin_key
 from common.context import Target
 from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
 from common.events import ObjectCreated, ObjectRemoved, sequencer_at
-from common.findings import Found, Gone, Listed
+from common.findings import Found, Gone, Listed, clock_of, found_of
 from common.once import once
 from common.records import Pin
 from common.settings import Settings
@@ -39,7 +38,6 @@ _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
 _UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
 # Of an object that was encrypted with a key which the store was told and did not keep (SSE-C): any sender may do so.
 _ENCRYPTED = "InvalidRequest"
-_SECOND, _MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
 _OVERWRITTEN = "The object was overwritten before it was read; its newer version has a task of its own."
 
 
@@ -130,7 +128,7 @@ class ObjectStore:
         """What is under the key; None if nothing is, or nothing that we may read."""
         with _translated("looking for", key):
             try:
-                return _found(self._head(bucket, key, None))
+                return found_of(self._head(bucket, key, None))
             except S3Error as error:
                 if error.code == _ENCRYPTED:
                     return self._by_listing(bucket, key)
@@ -154,7 +152,7 @@ class ObjectStore:
             except S3Error as error:
                 if error.code not in _GONE:
                     raise
-                return Gone(_clock(error.response.headers))
+                return Gone(clock_of(error.response.headers))
 
     def _by_listing(self, bucket: str, key: str) -> Found | None:
         """What the listing tells of an object that tells nothing itself."""
@@ -175,7 +173,12 @@ class ObjectStore:
             ):
                 if one.is_delete_marker or (versions and one.is_latest != "true"):
                     continue
-                yield Listed(one.object_name or "", _found(one))
+                yield Listed(one.object_name or "", found_of(one))
+
+    def clock(self, bucket: str) -> datetime:
+        """The store's time, in whole seconds."""
+        with translated_boto(f"looking for the bucket {bucket}"):
+            return clock_of(self.admin.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"])
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds nothing at all: no object, no version, no trace of one."""
@@ -248,7 +251,10 @@ class ObjectStore:
         """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
         with _translated("deleting", prefix):
             found = self._client.list_objects(
-                bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=self._keeps_versions(self.bucket)
+                bucket_name=self.bucket,
+                prefix=prefix,
+                recursive=True,
+                include_version=self._keeps_versions(self.bucket),
             )
             for one in found:
                 if one.object_name:
@@ -259,7 +265,7 @@ class ObjectStore:
     def _keeps_versions(self, bucket: str) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""
         try:
-            return bool(self._client.get_bucket_versioning(bucket_name=bucket).status != OFF)
+            return self._client.get_bucket_versioning(bucket_name=bucket).status in (ENABLED, SUSPENDED)
         except S3Error as error:
             if error.code == "NotImplemented":
                 return False
@@ -276,26 +282,6 @@ class ObjectStore:
         with _translated("looking for", self.bucket):
             if not self._client.bucket_exists(bucket_name=self.bucket):
                 raise Unavailable(f"The store has no bucket {self.bucket!r}: run `brigade migrate`.", server="store")
-
-
-def _found(told: Any) -> Found:
-    """What minio-py tells of an object: of one that was asked for in whole seconds, of one that was listed finer."""
-    written_at = told.last_modified or datetime.fromtimestamp(0, UTC)
-    return Found(
-        etag=told.etag or "",
-        size=told.size or 0,
-        content_type=told.content_type,
-        version_id=None if told.version_id in (None, "", "null") else told.version_id,
-        written_at=written_at,
-        written_until=written_at + (_MILLISECOND if written_at.microsecond else _SECOND),
-        asked_at=_clock(told.metadata or {}),
-    )
-
-
-def _clock(headers: Mapping[str, str]) -> datetime:
-    """The store's time, in whole seconds; ours where it does not tell."""
-    told = headers.get("Date") or headers.get("date")
-    return parsedate_to_datetime(told).astimezone(UTC) if told else datetime.now(UTC)
 
 
 def demand_size(name: str, size: int, max_bytes: int) -> None:

@@ -79,7 +79,7 @@ class Reconciler:
         with self.database.transaction() as connection:
             known = read(connection, bucket, key)
         if listed is not None and not _differs(key, listed, known):
-            return Outcome.SAME
+            return _nothing_missed(known)
         match self.objects.ask(bucket, key):
             case Found() as found:
                 same = listed is not None and (listed.etag, listed.version_id) == (found.etag, found.version_id)
@@ -89,7 +89,7 @@ class Reconciler:
 
     def _arrived(self, bucket: str, key: str, found: Found, known: Known) -> Outcome:
         if not _differs(key, found, known):
-            return Outcome.SAME if known.document_id or not known.leaving else Outcome.LEAVING
+            return _nothing_missed(known)
         # A store whose clock was set back tells of the future.
         if abs((found.asked_at - found.written_at).total_seconds()) < self.grace_seconds:
             return Outcome.YOUNG
@@ -134,7 +134,8 @@ _KNOWN = text("""
         (SELECT jsonb_agg(jsonb_build_object('id', leaving.id, 'etags', ARRAY(
                     SELECT etag FROM document_versions WHERE document_id = leaving.id AND etag IS NOT NULL)))
          FROM documents AS leaving
-         WHERE (leaving.bucket_name, leaving.object_key) = (:bucket, :key) AND leaving.deleted_at IS NOT NULL) AS leaving
+         WHERE (leaving.bucket_name, leaving.object_key) = (:bucket, :key)
+             AND leaving.deleted_at IS NOT NULL) AS leaving
     FROM (VALUES (1)) AS one
         LEFT JOIN events_seen AS seen
             ON (seen.bucket_name, seen.object_key) = (:bucket, :key) AND seen.sequencer <> ''
@@ -157,6 +158,10 @@ def _differs(key: str, found: Found, known: Known) -> bool:
         or (key.startswith(f"incoming/{document_id}/") and (etags or told))
         for document_id, etags in known.leaving
     )
+
+
+def _nothing_missed(known: Known) -> Outcome:
+    return Outcome.SAME if known.document_id is not None or not known.leaving else Outcome.LEAVING
 
 
 def _finer(found: Found, listed: Found) -> Found:

@@ -117,6 +117,18 @@ class Settings(BaseSettings):
     lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
     expire_seconds: float = Field(15, gt=0, description="How often announced uploads that never came are looked for")
+    sweep_seconds: float = Field(
+        600, gt=0, description="How often buckets are compared with the documents; never more than a tenth of the time"
+    )
+    sweep_quick_seconds: float = Field(
+        15, gt=0, description="How often the store is asked for uploads that were announced and are not told of"
+    )
+    sweep_grace_seconds: float = Field(10, ge=0, description="How long a notification may be on its way")
+    sweep_removals: int = Field(
+        1000,
+        ge=0,
+        description="Documents that a sweep removes because their objects are gone; more need a person's word",
+    )
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
 

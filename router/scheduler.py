@@ -1,6 +1,7 @@
 """The scheduler process: ticks. Several may run; each job is done by one of them at a time.
 
-The relay has a thread of its own: what the others wait for, a store or Milvus, may be away for long.
+The relay and the sweep have threads of their own: what the others wait for, a store or Milvus, may be away for long,
+and a large bucket takes minutes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -21,10 +23,11 @@ from common.telemetry import configure_logging
 from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
+from functions.schedule.sweep import sweep, sweep_quickly
 from functions.schedule.tidy import tidy
 from router.broker import PikaBroker
 from router.outbox import Outbox
-from router.table import PIPELINES
+from router.table import PIPELINES, watches
 
 log = structlog.get_logger()
 
@@ -36,6 +39,7 @@ class Job:
     name: str
     every_seconds: float
     run: Callable[[], object]
+    locks: bool = False  # itself, so that several schedulers do not do the same
 
 
 class Scheduler:
@@ -55,7 +59,15 @@ class Scheduler:
             )
 
         self._relay = Job("relay", settings.outbox_seconds, relay)
+
+        def swept(do: Callable[..., object]) -> Callable[[], object]:
+            return lambda: do(self._services, watches(), send=outbox.send_now)
+
+        # It asks Postgres whether one is due.
+        tick = min(settings.sweep_seconds, settings.sweep_quick_seconds)
+        self._sweep = Job("sweep", tick, swept(sweep), locks=True)
         self._jobs = [
+            Job("sweep_quickly", settings.sweep_quick_seconds, swept(sweep_quickly), locks=True),
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
@@ -65,11 +77,17 @@ class Scheduler:
     def run(self) -> None:
         """Tick until `stop` is called."""
         self._broker.start()
-        relaying = threading.Thread(target=self._keep, args=([self._relay],), name="relay", daemon=True)
-        relaying.start()
-        log.info("scheduler.started", jobs=[job.name for job in (self._relay, *self._jobs)])
+        alone = [
+            threading.Thread(target=self._keep, args=([job],), name=job.name, daemon=True)
+            for job in (self._relay, self._sweep)
+        ]
+        for thread in alone:
+            thread.start()
+        log.info("scheduler.started", jobs=[job.name for job in (self._relay, self._sweep, *self._jobs)])
         self._keep(self._jobs)
-        relaying.join(timeout=_STOP_SECONDS)
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in alone:
+            thread.join(timeout=max(0, deadline - time.monotonic()))
         self._broker.close()
         self._services.close()
         log.info("scheduler.stopped")
@@ -89,7 +107,7 @@ class Scheduler:
 
     def _tick(self, job: Job) -> None:
         try:
-            with self._services.database.exclusive(f"scheduler:{job.name}"):
+            with nullcontext() if job.locks else self._services.database.exclusive(f"scheduler:{job.name}"):
                 job.run()
         except Unavailable as error:
             log.warning("scheduler.job_put_off", job=job.name, reason=error.message)

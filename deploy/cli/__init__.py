@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from deploy.cli import documents, inspection, processes, tasks
+from deploy.cli import documents, inspection, processes, sweeping, tasks
 from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
 from deploy.cli.users import users
@@ -24,6 +24,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (processes.up, processes.api, processes.worker, processes.scheduler, processes.migrate),
     "Documents": (documents.upload, documents.search, documents.documents, documents.download, documents.delete),
     "Tasks": (tasks.status, tasks.cancel, tasks.retry),
+    "Repair": (sweeping.sweep,),
     "Look": (inspection.functions, inspection.queues, inspection.invoke),
 }
 for panel, commands in _PANELS.items():

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from common import documents, open_uploads
+from common import open_uploads
 from common.multipart import Multipart
 from common.open_uploads import OpenUpload
 from common.pipelines import Pipeline
+from common.reconciling import Reconciler
 from common.services import Services
 
 log = structlog.get_logger()
@@ -37,12 +38,13 @@ def expire(services: Services, pipelines: Mapping[str, Pipeline]) -> None:
 
 def _arrived(services: Services, upload: OpenUpload, pipelines: Mapping[str, Pipeline]) -> bool:
     """Whether its object is there after all. The messages that follow are sent by the relay."""
-    event = services.objects.look(upload.bucket, upload.key)
-    if event is None:
+    if services.objects.look(upload.bucket, upload.key) is None:
         return False
-    with services.database.transaction() as connection:
-        documents.arrive(connection, event, pipelines["DOCUMENT_UPLOAD"], pipelines["DOCUMENT_DELETE"])
-    log.warning("upload.notification_lost", document=upload.document_id, task=upload.task_id)
+    arrival, removal = pipelines["DOCUMENT_UPLOAD"], pipelines["DOCUMENT_DELETE"]
+    # There is no time left to wait for its notification.
+    reconciler = Reconciler(services.database, services.objects, arrival, removal, grace_seconds=0)
+    outcome = reconciler.reconcile(upload.bucket, upload.key, remove=False)
+    log.warning("upload.notification_lost", document=upload.document_id, task=upload.task_id, outcome=str(outcome))
     return True
 
 

@@ -11,11 +11,16 @@ import pytest
 from common.context import Target
 from common.erasing import KnownBytes, erase
 from common.errors import Rejected
+from common.findings import Found
 from common.objects import ObjectStore
 from common.settings import Settings
 
 KEY = "incoming/d1/secret.txt"
 REFUSAL = b"<Error><Code>InvalidRequest</Code><Message>The correct parameters must be provided.</Message></Error>"
+
+LISTING = f"""<ListBucketResult><Name>ours</Name><IsTruncated>false</IsTruncated><Contents><Key>{KEY}</Key>
+    <LastModified>2026-01-01T00:00:00.017Z</LastModified><ETag>"etag"</ETag><Size>5</Size></Contents></ListBucketResult>
+""".encode()
 
 
 class Encrypted(BaseHTTPRequestHandler):
@@ -29,6 +34,8 @@ class Encrypted(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if "versioning" in self.path:
             self._answer(200, b"<VersioningConfiguration/>")
+        elif "list-type" in self.path:
+            self._answer(200, LISTING)
         else:
             self._answer(400, REFUSAL)
 
@@ -71,8 +78,13 @@ def test_it_is_the_documents_own_fault_and_not_a_store_that_is_away(objects: Obj
     assert refused.value.code == "OBJECT_ENCRYPTED"
 
 
-def test_whoever_looks_sees_nothing_there(objects: ObjectStore) -> None:
-    assert objects.look("ours", KEY) is None
+def test_whoever_looks_sees_what_the_listing_tells_so_that_it_is_refused_and_not_overlooked(
+    objects: ObjectStore,
+) -> None:
+    for found in (objects.look("ours", KEY), objects.ask("ours", KEY)):
+        assert isinstance(found, Found)
+        assert (found.etag, found.size, found.written_at.microsecond) == ("etag", 5, 17_000)
+    assert objects.look("ours", KEY[:-1]) is None
     assert not objects.exists(KEY)
 
 
