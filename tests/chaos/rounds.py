@@ -104,6 +104,7 @@ class Series:
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
             "| " + " | ".join(map(str, figures)) + " |",
             "",
+            f"Deaths at failpoints: {len(self.stage.deaths)}, at {len(set(self.stage.deaths))} different ones. "
             "Faults: " + ", ".join(f"{name} {count}" for name, count in sorted(injected.items())),
         ]
         return "\n".join(lines)

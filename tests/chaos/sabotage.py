@@ -13,14 +13,17 @@ from typing import Any
 
 from sqlalchemy import text
 
+DOUBLED, LOST, STUCK = "doubled", "lost", "stuck"  # as in oracle.py, which a worker need not load
+
 
 @dataclass(frozen=True)
 class Protection:
-    """`faults`: those that it protects from, in the round that shows it."""
+    """`faults`: those that it protects from, in the round that shows it, and of what kind what goes wrong is."""
 
     why: str
     remove: Callable[[], None]
     faults: tuple[str, ...]
+    kind: str
 
 
 def _without(module: Any, function: str, *clauses: str) -> None:
@@ -29,6 +32,7 @@ def _without(module: Any, function: str, *clauses: str) -> None:
 
     def stripped(statement: str) -> Any:
         for clause in clauses:
+            assert clause in statement, f"{function} has no {clause!r} any more: mend this table"
             statement = statement.replace(clause, "")
         return text(statement)
 
@@ -93,7 +97,10 @@ def _upsert() -> None:
 def _is_news() -> None:
     from common import documents
 
-    documents.is_news = lambda connection, event: True
+    for function in (documents.arrive, documents.depart):
+        assert function.__kwdefaults__ is not None
+        function.__kwdefaults__["decides"] = lambda connection, event: True
+    _sweep()
 
 
 def _tidy() -> None:
@@ -102,15 +109,47 @@ def _tidy() -> None:
     vars(scheduler)["tidy"] = lambda services: None
 
 
+def _sweep() -> None:
+    from router import scheduler
+
+    vars(scheduler)["sweep"] = vars(scheduler)["sweep_quickly"] = lambda *_, **__: 0
+
+
+def _webhook_waits() -> None:
+    from common.errors import Unavailable
+    from common.http import Reply
+    from router.webhook import Receipt, Webhook
+
+    real = Webhook.receive
+
+    def receive(self: Any, authorization: str, body: bytes) -> Reply[Receipt]:
+        try:
+            return real(self, authorization, body)
+        except Unavailable:
+            return Reply(Receipt(accepted=True))
+
+    Webhook.receive = receive  # type: ignore[method-assign]
+    _sweep()
+
+
+# Where one protection stands behind another, both are taken away: what remains is what is to be shown.
 PROTECTIONS = {
-    "relay": Protection("what was lost is sent again", _relay, ("wipe-rabbitmq",)),
-    "ack-last": Protection("a message is acked when its work is done (and no relay)", _ack_last, ("kill-worker",)),
-    "owner-guard": Protection("who lost the lease writes nothing down", _owner_guard, ("freeze-worker",)),
-    "takeover": Protection("what a dead worker held is taken over", _takeover, ("kill-worker",)),
-    "same-ids": Protection("a second run writes the same vectors", _same_ids, ("fail-store",)),
-    "upsert": Protection("a second run replaces", _upsert, ("fail-store",)),
-    "is-news": Protection("only later events change anything", _is_news, ("notifications-shuffle",)),
-    "tidy": Protection("what older versions left is cleared away", _tidy, ()),
+    "relay": Protection("what was lost is sent again", _relay, ("wipe-rabbitmq", "wipe-rabbitmq"), STUCK),
+    "ack-last": Protection(
+        "a message is acked when its work is done (and there is no relay)", _ack_last, ("kill-worker",) * 3, STUCK
+    ),
+    "takeover": Protection("what a dead worker held is taken over", _takeover, ("kill-worker",) * 3, STUCK),
+    "owner-guard": Protection("who has lost the lease writes nothing", _owner_guard, ("freeze-worker",) * 4, DOUBLED),
+    "same-ids": Protection("a second run writes the same ids", _same_ids, ("fail-after-vectors",) * 2, DOUBLED),
+    "upsert": Protection("a second run replaces what is there", _upsert, ("fail-after-vectors",) * 2, DOUBLED),
+    "is-news": Protection(
+        "only a later event changes anything (and there is no sweep)", _is_news, ("notifications-shuffle",) * 3, LOST
+    ),
+    "webhook-waits": Protection(
+        "2xx means that RabbitMQ has it (and there is no sweep)", _webhook_waits, ("stop-rabbitmq",), LOST
+    ),
+    "sweep": Protection("what no notification told of is found", _sweep, ("notifications-lose",) * 2, LOST),
+    "tidy": Protection("what older versions left is cleared away", _tidy, (), DOUBLED),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -31,6 +32,8 @@ from tests.integration.system import System, wait_for
 SERVERS = ("postgres", "store", "rabbitmq", "milvus")
 WORKERS = ("worker-1", "worker-2")
 
+_DISK_BYTES = 8 << 20
+
 # What is different from how users run it: everything that waits for a time waits for a short one, so that a round
 # takes a minute; nothing is given up on because of faults that we made; and chunks are small, so that small documents
 # have many.
@@ -41,6 +44,9 @@ SETTINGS = {
     "BRIGADE_VANISHED_SECONDS": "4",
     "BRIGADE_LOST_SECONDS": "30",
     "BRIGADE_MAX_ATTEMPTS": "40",
+    "BRIGADE_SWEEP_SECONDS": "4",
+    "BRIGADE_SWEEP_QUICK_SECONDS": "4",
+    "BRIGADE_SWEEP_GRACE_SECONDS": "4",
     "BRIGADE_CHUNK_TOKENS": "32",
     "BRIGADE_CHUNK_OVERLAP_TOKENS": "0",
     "BRIGADE_INLINE_ARTIFACT_BYTES": "4096",
@@ -69,6 +75,7 @@ class Stage:
         self.cluster = cluster
         self._open = ExitStack()
         self.flags = Flags(directory / "flags")
+        self.deaths: list[str] = []  # the failpoints at which somebody died
         self.processes: dict[str, Process] = {}
         self.proxies: dict[str, Proxy] = {}
 
@@ -141,9 +148,11 @@ class Stage:
 
     @cached_property
     def work_dir(self) -> Path:
-        """Worker 1's, so that its disk may be full and no other."""
+        """Worker 1's, a small disk of its own where that can be had, so that it may be full and no other."""
         made = self.directory / "work"
         made.mkdir()
+        if _as_root("mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(made)):
+            self._open.callback(_as_root, "umount", "-l", str(made))
         return made
 
     def ready(self) -> bool:
@@ -208,5 +217,6 @@ class Stage:
         return [log for name, process in self.processes.items() if name.startswith(kind) for log in process.logs]
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
+def _as_root(*command: str) -> bool:
+    """Whether it was done: containers may not even let root."""
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -15,11 +15,27 @@ from tests.chaos.rounds import Series
 # What overlaps is chosen so that no two take the same server down, and so that each round has faults of several kinds.
 ROUNDS = (
     (
-        *("kill-worker", "crash-postgres", "hold-store", "fail-in-steps", "notifications-shuffle", "cut-rabbitmq"),
+        *(
+            "kill-worker",
+            "fail-after-vectors",
+            "crash-postgres",
+            "hold-store",
+            "fail-in-steps",
+            "notifications-shuffle",
+            "cut-rabbitmq",
+        ),
         *("stop-milvus", "kill-api", "disk-full", "delay-postgres", "notifications-replay"),
     ),
     (
-        *("freeze-worker", "crash-store", "hold-rabbitmq", "fail-in-others", "notifications-lose", "cut-postgres"),
+        *(
+            "freeze-worker",
+            "fail-after-pin",
+            "crash-store",
+            "hold-rabbitmq",
+            "fail-in-others",
+            "notifications-lose",
+            "cut-postgres",
+        ),
         *("stop-rabbitmq", "clock-scheduler", "delay-store", "purge-rabbitmq", "delay-milvus"),
     ),
     (
@@ -37,7 +53,7 @@ ROUNDS = (
 @pytest.mark.parametrize("number", range(len(ROUNDS)), ids=lambda number: f"round-{number + 1}")
 def test_nothing_is_lost_doubled_or_stuck(series: Series, number: int) -> None:
     missing = {name: why for name in ROUNDS[number] if (why := FAULTS[name].missing(series.stage))}
-    if missing and os.environ.get("CI"):
+    if missing.keys() - {"disk-full"} and os.environ.get("CI"):  # not every container lets root mount
         pytest.fail(f"In CI all faults are tried: {missing}")
     played = series.play(number, [name for name in ROUNDS[number] if name not in missing])
     print(played, missing or "")
