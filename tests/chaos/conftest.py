@@ -24,7 +24,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
         with Stage(tmp_path_factory.mktemp("chaos"), seed=SEED) as stage:
             yield Series(stage, SHORT)
     except NotInstalledError as error:
-        _skip(error)
+        skip(error)
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def cluster_series(tmp_path: Path) -> Iterator[Series]:
         ):
             yield Series(stage, SHORT)
     except NotInstalledError as error:
-        _skip(error)
+        skip(error)
 
 
-def _skip(error: NotInstalledError) -> None:
+def skip(error: NotInstalledError) -> None:
     if os.environ.get("CI"):
         raise error
     pytest.skip(str(error))
