@@ -23,7 +23,7 @@ test: .venv/dev.stamp $(MODEL) ## Every test that needs no GPU and no cloud; ARG
 
 chaos: .venv/dev.stamp $(MODEL) rabbitmq ## Break everything for long; SEED=1 ROUNDS=20, ARGS: python -m tests.chaos --help
 	@exec env -u BRIGADE_AMQP_URL .venv/bin/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20) \
-	    $(if $(SABOTAGE),--short --sabotage $(SABOTAGE)) $(ARGS)
+	    $(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(ARGS)
 
 bench: .venv/dev.stamp $(MODEL) rabbitmq ## Measure; ARGS choose sizes
 	@exec .venv/bin/python -m tests.bench $(ARGS)

@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.local.supervisor import tail
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import FAULTS
-from tests.chaos.rounds import LONG, SHORT, Series, play_all
+from tests.chaos.rounds import LONG, SABOTAGED, SHORT, Series, play_all
 from tests.chaos.sabotage import PROTECTIONS
 from tests.chaos.stage import Stage
 
@@ -23,7 +23,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as directory:
         where = Path(options.keep or directory)
         kinds = options.faults.split(",") if options.faults else None
-        plan = SHORT if options.short else LONG
+        plan = SABOTAGED if options.sabotage else SHORT if options.short else LONG
         if options.sabotage and kinds is None:
             kinds = list(PROTECTIONS[options.sabotage].faults)
         with ExitStack() as opened:

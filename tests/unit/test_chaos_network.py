@@ -57,7 +57,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as connection:
         assert _echoed(connection)
         yield connection
 
@@ -74,10 +74,10 @@ def test_what_is_cut_is_reset_and_what_is_new_is_too_until_it_heals(proxy: Proxy
     proxy.cut()
     with pytest.raises(ConnectionResetError):
         client.recv(1000)
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as another:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as another:
         assert not _echoed(another)
     proxy.heal()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as another:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as another:
         assert _echoed(another)
 
 
@@ -91,7 +91,7 @@ def test_a_black_hole_swallows_without_a_word_and_what_was_sent_arrives_when_it_
     with pytest.raises(TimeoutError):
         client.recv(1000)
     proxy.heal()
-    client.settimeout(5)
+    client.settimeout(30)
     assert client.recv(1000) == b"hello"
 
 
