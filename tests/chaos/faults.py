@@ -226,9 +226,9 @@ FAULTS = {
         Fault("fail-after-vectors", "worker-2", _fail_at(("after_run:STORE",))),
         Fault("fail-after-pin", "worker-2", _fail_at(("after_run:VALIDATE",))),
         *(Fault(f"crash-{name}", name, _crash(name), missing=_none_of(name)) for name in SERVERS),
-        *(Fault(f"stop-{name}", name, _away(name), short=6, long=60, missing=_none_of(name)) for name in SERVERS),
+        *(Fault(f"stop-{name}", name, _away(name), short=5, long=60, missing=_none_of(name)) for name in SERVERS),
         *(
-            Fault(f"{what}-{name}", name, _net(name, what), short=3, long=15, missing=_none_of(name))
+            Fault(f"{what}-{name}", name, _net(name, what), short=2.5, long=15, missing=_none_of(name))
             for name in SERVERS
             for what in ("delay", "cut", "hold")
         ),
@@ -241,10 +241,10 @@ FAULTS = {
         ),
         Fault("notifications-replay", "courier", _replayed),
         Fault("disk-full", "disk", _disk_full, short=4, long=15, missing=_no_tmpfs),
-        Fault("clock-worker-slow", "worker-1", _clock("worker-1", "-10m"), short=5, long=15, missing=_no_faketime),
-        Fault("clock-worker-wrong", "worker-1", _clock("worker-1", "+3h"), short=5, long=15, missing=_no_faketime),
-        Fault("clock-scheduler", "scheduler", _clock("scheduler", "-2h"), short=5, long=15, missing=_no_faketime),
-        Fault("clock-api", "api", _clock("api", "+10m"), short=5, long=15, missing=_no_faketime),
+        Fault("clock-worker-slow", "worker-1", _clock("worker-1", "-10m"), short=4, long=15, missing=_no_faketime),
+        Fault("clock-worker-wrong", "worker-1", _clock("worker-1", "+3h"), short=4, long=15, missing=_no_faketime),
+        Fault("clock-scheduler", "scheduler", _clock("scheduler", "-2h"), short=4, long=15, missing=_no_faketime),
+        Fault("clock-api", "api", _clock("api", "+10m"), short=4, long=15, missing=_no_faketime),
     )
 }
 

@@ -95,19 +95,21 @@ class Proxy:
         self._abort_all()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ours = [writer]
         self._writers.add(writer)
         try:
             if self._is_cut:
                 return
             there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
+            ours.append(back)
             self._writers.add(back)
             await asyncio.gather(self._pump(reader, back, UP), self._pump(there, writer, DOWN))
-            self._writers.discard(back)
         except OSError:  # the server is away, or one side is: the other shall see it as such
             pass
         finally:
-            _abort(writer)
-            self._writers.discard(writer)
+            for one in ours:
+                _abort(one)
+                self._writers.discard(one)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: str) -> None:
         try:
