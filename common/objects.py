@@ -22,7 +22,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from minio.commonconfig import CopySource
 from minio.error import MinioException, S3Error
-from minio.versioningconfig import ENABLED, SUSPENDED
 
 from common.artifacts import pin_key
 from common.context import Target
@@ -265,7 +264,7 @@ class ObjectStore:
     def _keeps_versions(self, bucket: str) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""
         try:
-            return self._client.get_bucket_versioning(bucket_name=bucket).status in (ENABLED, SUSPENDED)
+            return self._client.get_bucket_versioning(bucket_name=bucket).status in ("Enabled", "Suspended")
         except S3Error as error:
             if error.code == "NotImplemented":
                 return False

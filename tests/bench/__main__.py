@@ -26,6 +26,7 @@ from tests.bench import (
     report,
     sockets,
     streamed,
+    sweep,
     uploads,
 )
 from tests.bench.corpus import Corpus
@@ -40,6 +41,7 @@ _MEASURES: dict[str, Measure] = {
     "overload": lambda system, corpus, options, say: overload.measure(system, corpus, options.overload, say),
     "latency": lambda system, corpus, options, say: latency.measure(system, corpus, options.latency, say),
     "growth": lambda system, corpus, options, say: growth.measure(system, corpus, options.documents, say),
+    "sweep": lambda system, corpus, options, say: sweep.measure(system, corpus, options.objects, say),
     "uploads": lambda system, corpus, _, say: uploads.measure(system, corpus, say),
     "sockets": lambda system, corpus, options, say: sockets.measure(system, corpus, options.sockets, say),
     "streamed": lambda system, corpus, options, say: streamed.measure(system, corpus, options.file_mb, say),
@@ -95,6 +97,7 @@ def _options(json: Path, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--overload", type=int, metavar="N", default=1000, help="documents in one user's flood")
     parser.add_argument("--latency", type=int, metavar="N", default=50, help="pages sent into an idle system")
     parser.add_argument("--documents", type=int, metavar="N", default=1000, help="documents to grow to")
+    parser.add_argument("--objects", type=int, metavar="N", default=10_000, help="objects to sweep")
     parser.add_argument("--sockets", type=int, metavar="N", default=1000, help="WebSockets on the API")
     parser.add_argument("--text-mb", type=int, metavar="N", default=100, help="size of the long text, MiB")
     parser.add_argument("--file-mb", type=int, metavar="N", default=1024, help="size of a big file, MiB")
