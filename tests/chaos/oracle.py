@@ -66,14 +66,17 @@ class Oracle:
         while True:
             faults = self._look()
             waited = time.monotonic() - began
-            if not faults or waited > patience_seconds:
-                return Verdict(sorted(set(faults)), waited)
+            if not faults:
+                return Verdict([], waited)
+            if waited > patience_seconds:
+                return Verdict(sorted({*faults, *self._look(all_of_it=True)}), waited)
             pause.wait(_LOOK_SECONDS)
 
-    def _look(self) -> list[Fault]:
+    def _look(self, *, all_of_it: bool = False) -> list[Fault]:
         """The costly comparison only when nothing moves any more, or nothing will."""
         try:
-            return list(self._in_flight()) or self._examine()
+            moving = list(self._in_flight())
+            return moving + self._examine() if all_of_it or not moving else moving
         except BrigadeError as error:
             return [Fault(STUCK, f"cannot be examined: {error.message}")]
 

@@ -33,7 +33,7 @@ class Plan:
 
 SHORT = Plan(operations=30, pace_seconds=0.8, faults=6, patience_seconds=150, long=False)
 # Without a protection a round ends when patience does: there need not be much of it.
-SABOTAGED = Plan(operations=24, pace_seconds=0.5, faults=0, patience_seconds=25, long=False)
+SABOTAGED = Plan(operations=24, pace_seconds=0.5, faults=0, patience_seconds=45, long=False)
 LONG = Plan(operations=90, pace_seconds=1.5, faults=8, patience_seconds=240, long=True)
 
 
