@@ -83,17 +83,6 @@ def _same_ids() -> None:
     Row.id = property(lambda row: f"{row.document_id}:{row.version}:{uuid.uuid4().hex[:8]}")  # type: ignore[assignment]
 
 
-def _upsert() -> None:
-    from common.index.server import Server
-
-    real = Server.call
-
-    def call(self: Any, name: str, *arguments: Any, **options: Any) -> Any:
-        return real(self, "insert" if name == "upsert" else name, *arguments, **options)
-
-    Server.call = call  # type: ignore[method-assign]
-
-
 def _is_news() -> None:
     from common import documents
 
@@ -132,6 +121,8 @@ def _webhook_waits() -> None:
     _sweep()
 
 
+# Not here: that vectors are upserted, since Milvus Lite replaces rows of the same id on an insert as well; and the pin,
+# without which an older version is only wrong until the newer one is done.
 # Where one protection stands behind another, both are taken away: what remains is what is to be shown.
 PROTECTIONS = {
     "relay": Protection("what was lost is sent again", _relay, ("wipe-rabbitmq", "wipe-rabbitmq"), STUCK),
@@ -141,7 +132,6 @@ PROTECTIONS = {
     "takeover": Protection("what a dead worker held is taken over", _takeover, ("kill-worker",) * 3, STUCK),
     "owner-guard": Protection("who has lost the lease writes nothing", _owner_guard, ("freeze-worker",) * 4, DOUBLED),
     "same-ids": Protection("a second run writes the same ids", _same_ids, ("fail-after-vectors",) * 2, DOUBLED),
-    "upsert": Protection("a second run replaces what is there", _upsert, ("fail-after-vectors",) * 2, DOUBLED),
     "is-news": Protection(
         "only a later event changes anything (and there is no sweep)", _is_news, ("notifications-shuffle",) * 3, LOST
     ),

@@ -188,8 +188,8 @@ class Events(RuleBasedStateMachine):
             self._compare()
 
     def _settle(self) -> None:
-        """What is still untold is told, some of it never if there is a sweep; and work until there is none."""
-        for body in self.untold[:: 2 if self.sweeps else 1]:
+        """What is still untold is told, the latest first; some of it never, if there is a sweep. Then work, to the end."""
+        for body in self.untold[:: -2 if self.sweeps else -1]:
             self._tell(body)
         self.bucket.pass_time(2 * GRACE_SECONDS)
         for _ in range(20):
