@@ -34,7 +34,15 @@ class Load:
     def __init__(self, stage: Stage, ledger: Ledger, *, seed: str, operations: int, pace_seconds: float) -> None:
         self._stop = threading.Event()
         self.writers = [
-            Writer(stage, ledger, Random(f"{seed}/{number}"), operations // _WRITERS + 1, pace_seconds, self._stop)
+            Writer(
+                stage,
+                ledger,
+                ledger.entries[number::_WRITERS],  # what earlier rounds left, to be overwritten and removed
+                Random(f"{seed}/{number}"),
+                operations // _WRITERS + 1,
+                pace_seconds,
+                self._stop,
+            )
             for number in range(_WRITERS)
         ]
         self._threads = [threading.Thread(target=writer.run, daemon=True) for writer in self.writers]
@@ -60,6 +68,7 @@ class Writer:
         self,
         stage: Stage,
         ledger: Ledger,
+        mine: list[Entry],
         random: Random,
         operations: int,
         pace_seconds: float,
@@ -72,7 +81,7 @@ class Writer:
         self._operations = operations
         self._pace = pace_seconds
         self._stop = stop
-        self._mine: list[Entry] = []
+        self._mine = mine
         self.error: BaseException | None = None
         settings = self._system.settings
         self._bucket = settings.bucket

@@ -80,9 +80,14 @@ class Events(RuleBasedStateMachine):
     database: ClassVar[Database]
     settings_: ClassVar[Settings]
 
-    @initialize(versioned=st.booleans(), sweeps=st.booleans())
-    def begin(self, versioned: bool, sweeps: bool) -> None:
-        """Without sweeps every event is told in the end, and that alone must do."""
+    @initialize(
+        versioned=st.booleans(),
+        sweeps=st.booleans(),
+        before=st.lists(st.tuples(keys, st.none() | etags), min_size=4, max_size=8),
+    )
+    def begin(self, versioned: bool, sweeps: bool, before: list[tuple[str, str | None]]) -> None:
+        """`before`: what was put and removed of which nobody has told yet. Without sweeps every event is told in the
+        end, and that alone must do."""
         self.sweeps = sweeps
         self.bucket = BucketModel(versioned=versioned)
         self.index = MemoryIndex()
@@ -110,6 +115,11 @@ class Events(RuleBasedStateMachine):
         self.told: list[bytes] = []
         with self.database.transaction() as connection:
             connection.execute(text("TRUNCATE tasks, documents, events_seen CASCADE"))
+        for key, etag in before:
+            if etag is None:
+                self.remove(key)
+            else:
+                self.put(key, etag)
 
     # What happens in the bucket.
 
@@ -188,7 +198,7 @@ class Events(RuleBasedStateMachine):
             self._compare()
 
     def _settle(self) -> None:
-        """What is still untold is told, the latest first; some of it never, if there is a sweep. Then work, to the end."""
+        """What is still untold is told, the latest first, or never, if there is a sweep. Then work, to the end."""
         for body in self.untold[:: -2 if self.sweeps else -1]:
             self._tell(body)
         self.bucket.pass_time(2 * GRACE_SECONDS)
