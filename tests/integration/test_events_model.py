@@ -50,7 +50,7 @@ from tests.integration.bucket_model import BUCKET, BucketModel
 KEYS = ("incoming/a.txt", "incoming/b.txt")
 ETAGS = ("e1", "e2", "e3")
 GRACE_SECONDS = 10
-EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "12"))
 WORDS = 3  # of each document, in batches of two
 
 keys = st.sampled_from(KEYS)
