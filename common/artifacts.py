@@ -12,6 +12,7 @@ from typing import IO, Protocol, TypeVar, cast
 
 import msgspec
 
+from common import disk
 from common.errors import BrigadeError
 
 T = TypeVar("T")
@@ -47,7 +48,11 @@ class Written:
 
 def key_of(task_id: str, step_name: str, batch: int) -> str:
     """The key of what a step makes; its pinned input is `pin_key`."""
-    return f"artifacts/{task_id}/{step_name}/{batch}.jsonl"
+    return f"{prefix_of(task_id, step_name)}{batch}.jsonl"
+
+
+def prefix_of(task_id: str, step_name: str) -> str:
+    return f"artifacts/{task_id}/{step_name}/"
 
 
 def pin_key(task_id: str) -> str:
@@ -65,12 +70,13 @@ def write(
 ) -> Written:
     """Write the records as they come, in constant memory; up to `inline_bytes` stay in the artifact itself.
 
-    `check` is called while it is being sent to the store, and may raise.
+    `check` is called while it is being sent to the store, and may raise. Raises `DiskFull` where the disk is, also for
+    whoever makes the records.
     """
     encode = msgspec.json.encode
     cuts: list[int] = []
     count = position = 0
-    with tempfile.SpooledTemporaryFile(max_size=max(inline_bytes, 1)) as spool:
+    with disk.translated(), tempfile.SpooledTemporaryFile(max_size=max(inline_bytes, 1)) as spool:
         for record in records:
             line = encode(record) + _NEWLINE
             spool.write(line)

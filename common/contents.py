@@ -14,6 +14,8 @@ from sqlalchemy import Connection, text
 
 from common.errors import NotFound, Rejected, RequestError
 
+# The steps whose artifacts are read for as long as their version is there: text, clean text, chunks.
+EXTRACTED, CLEANED, CHUNKED = READ_STEPS = ("EXTRACT_TEXT", "PREPROCESS", "SPLIT")
 # Of one answer. A record has at most 200 kB: 50,000 characters of text.
 _ANSWER_BYTES = 1 << 20
 _CLEARED = "What was made of this version has been cleared away: reprocess the document, or ask for a newer version."

@@ -54,6 +54,14 @@ class Unavailable(Retryable):
 _SERVERS = {"postgres": "Postgres", "rabbitmq": "RabbitMQ", "store": "The object store", "milvus": "Milvus"}
 
 
+class DiskFull(Unavailable):
+    """A disk that this needs is full."""
+
+    @property
+    def told(self) -> str:
+        return "The worker's disk is full."
+
+
 class Stopped(BrigadeError):
     """Nobody wants this run's result any more: stop without a trace."""
 

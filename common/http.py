@@ -11,9 +11,10 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from common.errors import RequestError
+from common.errors import Conflict, RequestError
 from common.pipelines import Pipeline
 from common.principal import Principal
+from common.redriving import PutBack
 from common.services import Services
 from common.steps import StepRef
 from common.untrusted import UNREADABLE, holds_nul
@@ -28,11 +29,15 @@ def leave_to_the_relay(_refs: Sequence[StepRef]) -> None:
     """The scheduler sends what nobody has sent: later, and no less surely."""
 
 
+def put_back_nowhere(queue: str, _body: bytes) -> None:
+    raise Conflict(f"There is no queue {queue!r} here.", code="UNKNOWN_QUEUE")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """`caller` is who asks. `path`: the path's parameters by name. `address`: the client's, as the server saw it.
 
-    `send`: for steps that the call has made ready, once its transaction is over.
+    `send`: for steps that the call has made ready, once its transaction is over. `put_back`: for dead letters.
     """
 
     services: Services
@@ -41,6 +46,7 @@ class Call:
     path: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
     send: Send = leave_to_the_relay
+    put_back: PutBack = put_back_nowhere
 
 
 @dataclass(frozen=True, slots=True)

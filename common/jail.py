@@ -2,16 +2,19 @@
 
 A *zygote* (common/jail_zygote.py), started when first needed, imports the function's module once and then forks a
 child for each run, so that a run costs milliseconds and not an interpreter's start. Zygote and children have none of
-the caller's environment, credentials, descriptors or working directory, and die with the caller.
+the caller's environment, credentials, descriptors or working directory, and die with the caller. A child gives up
+what it needs no more before it begins (common/confinement.py): all it reaches is code, its input and its output.
 
-The wire: a socket pair to the zygote, on which each byte carries one end of a fresh socket pair, one a run. On that
-go a request, the child's answer, and the zygote's report of how the child ended, each a line of JSON. Closing our
-half for writing tells the zygote to kill the child.
+The wire: a socket pair to the zygote, on which each byte carries one end of two fresh socket pairs, two a run. On the
+first go the request and the zygote's report of how the child ended; closing our half for writing tells the zygote to
+kill the child. On the second, the only one that the child has, goes its answer. Each is a line of JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -19,12 +22,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from common.errors import BrigadeError, Rejected, Retryable
+from common.errors import BrigadeError, DiskFull, Rejected, Retryable
 
 _CHECK_SECONDS = 0.25
 _KILL_SECONDS = 5.0
@@ -45,13 +49,17 @@ class Limits(msgspec.Struct, frozen=True):
 
     def exceeded(self, code: str) -> Rejected:
         """The refusal that names the budget which ran out."""
-        budget = {
-            "EXTRACT_TIMEOUT": f"took longer than the {self.wall_seconds:g} seconds",
-            "EXTRACT_CPU": f"needed more than the {self.cpu_seconds} seconds of CPU time",
-            "EXTRACT_MEMORY": f"needed more than the {self.memory_bytes / (1 << 20):,.0f} MiB of memory",
-            "EXTRACT_OUTPUT": f"made more than the {self.output_bytes / (1 << 20):,.0f} MiB of text",
+        budget, setting = {
+            "EXTRACT_TIMEOUT": (f"took longer than the {self.wall_seconds:g} seconds", "SECONDS"),
+            "EXTRACT_CPU": (f"needed more than the {self.cpu_seconds} seconds of CPU time", "CPU_SECONDS"),
+            "EXTRACT_MEMORY": (f"needed more than the {_mib(self.memory_bytes)} MiB of memory", "MEMORY_BYTES"),
+            "EXTRACT_OUTPUT": (f"made more than the {_mib(self.output_bytes)} MiB of text", "OUTPUT_BYTES"),
         }[code]
-        return Rejected(f"Reading this file {budget} that one document may use.", code=code)
+        return Rejected(f"Reading this file {budget} that one document may use (BRIGADE_EXTRACT_{setting}).", code=code)
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):,.0f}"
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -83,7 +91,13 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     traceback: str
 
 
-class Ended(msgspec.Struct, frozen=True, tag=True):
+class OutOfSpace(msgspec.Struct, frozen=True, tag=True):
+    """The child's answer: the disk is full."""
+
+    reason: str
+
+
+class Ended(msgspec.Struct, frozen=True):
     """The zygote's report on a dead child. A negative exit code is the signal that killed it."""
 
     exit_code: int
@@ -91,8 +105,21 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     peak_bytes: int
 
 
-Answer = Returned | Refused | Failed
-_line = msgspec.json.Decoder(Returned | Refused | Failed | Ended)
+Answer = Returned | Refused | Failed | OutOfSpace
+_answer = msgspec.json.Decoder(Returned | Refused | Failed | OutOfSpace)
+_ended = msgspec.json.Decoder(Ended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """Our ends of a run's two socket pairs."""
+
+    zygote: socket.socket
+    child: socket.socket
+
+    def close(self) -> None:
+        self.zygote.close()
+        self.child.close()
 
 
 class _ZygoteDied(Retryable):
@@ -120,22 +147,23 @@ class Jail:
         """The dict that `target` ("module:function") returns, called in a child with (input, output, options).
 
         `check` is called a few times a second and may raise, which kills the child. Raises `Rejected` where the
-        function did, used up a limit or crashed; `Retryable` where jail or child were killed from outside; and
-        `BrigadeError` with the end of the traceback for any other exception, which is a fault of ours.
+        function did, used up a limit or crashed; `Retryable` where jail or child were killed from outside;
+        `DiskFull`; and `BrigadeError` with the end of the traceback for any other exception, which is a fault of ours.
+        The output is made where it is not there.
         """
         request = Request(target, str(input.absolute()), str(output.absolute()), dict(options), limits)
-        connection, zygote = self._send(request)
-        with connection:
+        wire, zygote = self._send(request)
+        with contextlib.closing(wire):
             try:
-                answer, ended = _await_end(connection, time.monotonic() + limits.wall_seconds, check)
+                answer, ended = _await_end(wire, time.monotonic() + limits.wall_seconds, check)
             except _ZygoteDied:
                 self._bury(zygote)
                 raise
             except TimeoutError:
-                _kill(connection)
+                _kill(wire)
                 raise limits.exceeded("EXTRACT_TIMEOUT") from None
             except BaseException:
-                _kill(connection)
+                _kill(wire)
                 raise
         return _judge(answer, ended, limits)
 
@@ -152,20 +180,21 @@ class Jail:
                 self._zygote.wait()
             self._control = self._zygote = None
 
-    def _send(self, request: Request) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-        ours, theirs = socket.socketpair()
-        with theirs, self._lock:
+    def _send(self, request: Request) -> tuple[_Wire, subprocess.Popen[bytes]]:
+        (ours, theirs), (answers, childs) = socket.socketpair(), socket.socketpair()
+        wire = _Wire(ours, answers)
+        with theirs, childs, self._lock:
             if self._zygote is None or self._zygote.poll() is not None:
                 self._zygote, self._control = self._start()
             zygote, control = self._zygote, self._control
             assert control is not None
             try:
                 ours.sendall(msgspec.json.encode(request) + b"\n")
-                socket.send_fds(control, [b"\0"], [theirs.fileno()])
+                socket.send_fds(control, [b"\0"], [theirs.fileno(), childs.fileno()])
             except OSError as error:
-                ours.close()
+                wire.close()
                 raise _ZygoteDied from error
-        return ours, zygote
+        return wire, zygote
 
     def _bury(self, zygote: subprocess.Popen[bytes]) -> None:
         """Forget a zygote that is dying; another run may have done so already, and started its successor."""
@@ -197,48 +226,70 @@ class Jail:
         return zygote, control
 
 
-def _await_end(connection: socket.socket, deadline: float, check: Callable[[], None]) -> tuple[Answer | None, Ended]:
+def _await_end(wire: _Wire, deadline: float, check: Callable[[], None]) -> tuple[Answer | None, Ended]:
     """The child's answer, if it gave one, and its end. Raises TimeoutError at `deadline`, Retryable without zygote."""
-    received = b""
-    while True:
-        check()
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError
-        connection.settimeout(min(_CHECK_SECONDS, remaining))
-        try:
-            data = connection.recv(1 << 16)
-        except TimeoutError:
-            continue
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise _ZygoteDied
-        received += data
-        if len(received) > _ANSWER_BYTES:
-            raise Rejected("Reading this file failed: the reader's answer makes no sense.", code="EXTRACT_CRASHED")
-        messages = _decode(received)
-        if ended := next((message for message in messages if isinstance(message, Ended)), None):
-            return next((message for message in messages if not isinstance(message, Ended)), None), ended
+    answered = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(wire.zygote, selectors.EVENT_READ)
+        selector.register(wire.child, selectors.EVENT_READ)
+        while True:
+            check()
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            for key, _ in selector.select(min(_CHECK_SECONDS, remaining)):
+                if key.fileobj is wire.zygote:
+                    ended = _report(wire.zygote)
+                    _receive(wire.child, answered)
+                    return _decode(bytes(answered)), ended
+                if not _receive(wire.child, answered):
+                    selector.unregister(wire.child)
 
 
-def _decode(received: bytes) -> list[Answer | Ended]:
-    messages = []
-    for line in received.split(b"\n")[:-1]:
-        try:
-            messages.append(_line.decode(line))
-        except msgspec.DecodeError:
-            continue  # Half a line of a child that died writing it.
-    return messages
-
-
-def _kill(connection: socket.socket) -> None:
-    """Have the child killed, and wait until it is: nobody may write to its files any more."""
+def _receive(child: socket.socket, answered: bytearray) -> bool:
+    """Take what the child has written; False: it will write no more."""
     try:
-        connection.shutdown(socket.SHUT_WR)
-        _await_end(connection, time.monotonic() + _KILL_SECONDS, lambda: None)
-    except (OSError, BrigadeError):
-        pass  # The zygote is gone, and its children with it.
+        while data := child.recv(1 << 16, socket.MSG_DONTWAIT):
+            answered += data
+            if len(answered) > _ANSWER_BYTES:
+                raise _nonsense()
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
+
+
+def _report(zygote: socket.socket) -> Ended:
+    try:
+        return _ended.decode(zygote.recv(1 << 16))
+    except (ConnectionResetError, msgspec.DecodeError) as error:
+        raise _ZygoteDied from error
+
+
+def _decode(answered: bytes) -> Answer | None:
+    """None: there is none, or the child died while it wrote it."""
+    if not answered.endswith(b"\n"):
+        return None
+    try:
+        answer: Answer = _answer.decode(answered)
+        return answer
+    except msgspec.DecodeError:
+        raise _nonsense() from None
+
+
+def _nonsense() -> Rejected:
+    return Rejected("Reading this file failed: the reader's answer makes no sense.", code="EXTRACT_CRASHED")
+
+
+def _kill(wire: _Wire) -> None:
+    """Have the child killed, and wait until it is: nobody may write to its files any more."""
+    wire.child.close()
+    # Where the zygote is gone, its children are too.
+    with contextlib.suppress(OSError):
+        wire.zygote.shutdown(socket.SHUT_WR)
+        wire.zygote.settimeout(_KILL_SECONDS)
+        wire.zygote.recv(1 << 16)
 
 
 def _judge(answer: Answer | None, ended: Ended, limits: Limits) -> dict[str, Any]:
@@ -247,6 +298,8 @@ def _judge(answer: Answer | None, ended: Ended, limits: Limits) -> dict[str, Any
             return details
         case Refused(message, code):
             raise Rejected(message, code=code)
+        case OutOfSpace(reason):
+            raise DiskFull(reason)
         case Failed(traceback):
             tail = "\n".join(traceback.strip().splitlines()[-_TRACEBACK_LINES:])
             raise BrigadeError(f"An extractor failed, which is a fault of ours:\n{tail}", code="EXTRACT_FAILED")

@@ -6,7 +6,6 @@ Single-threaded, so that forking is safe. Linux holds children to every limit; o
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import gc
 import importlib
@@ -23,8 +22,10 @@ from typing import NoReturn
 
 import msgspec
 
+from common import disk
+from common.confinement import Confinement, libc
 from common.errors import Rejected
-from common.jail import Answer, Ended, Failed, Refused, Request, Returned
+from common.jail import Answer, Ended, Failed, OutOfSpace, Refused, Request, Returned
 
 # From <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +39,8 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: dict[int, socket.socket] = {}
+        # By module, as each loads what its children may still read.
+        self._confinements: dict[str, Confinement] = {}
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
@@ -64,28 +67,35 @@ class Zygote:
                     _kill_group(key.data)
 
     def _accept(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
+        message, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
         if not message:
             return False
-        connection = socket.socket(fileno=descriptors[0])
+        connection, answers = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        with answers:
+            self._fork(connection, answers)
+        return True
+
+    def _fork(self, connection: socket.socket, answers: socket.socket) -> None:
         with connection.makefile("rb") as lines:
             line = lines.readline()
         if not line:
             connection.close()
-            return True
+            return
         request = msgspec.json.decode(line, type=Request)
-        # Only to share the import's cost: a child meets the same error, and can tell.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(request.target.partition(":")[0])
+        module = request.target.partition(":")[0]
+        if module not in self._confinements:
+            # Only to share the import's cost: a child meets the same error, and can tell.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+            self._confinements[module] = Confinement()
         gc.freeze()
         pid = os.fork()
         if pid == 0:
-            _child(request, connection)
+            _child(request, answers, self._confinements[module])
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         self._children[pid] = connection
         self._selector.register(connection, selectors.EVENT_READ, pid)
-        return True
 
     def _reap(self) -> None:
         while True:
@@ -105,8 +115,8 @@ class Zygote:
         unit = 1 if sys.platform == "darwin" else 1024
         ended = Ended(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
         with connection, contextlib.suppress(OSError, KeyError):
-            # The newline in front ends what a dying child may have left unfinished. Never wait for a caller to read.
-            connection.send(b"\n" + msgspec.json.encode(ended) + b"\n", socket.MSG_DONTWAIT)
+            # Never wait for a caller to read.
+            connection.send(msgspec.json.encode(ended), socket.MSG_DONTWAIT)
             self._selector.unregister(connection)
 
     def _end(self) -> None:
@@ -135,24 +145,25 @@ def _own_children() -> set[int]:
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+        libc.prctl(option, value, 0, 0, 0)
 
 
-def _child(request: Request, connection: socket.socket) -> NoReturn:
+def _child(request: Request, answers: socket.socket, confinement: Confinement) -> NoReturn:
     """Run the request in this fresh process and exit, whatever happens."""
     status = 1
     try:
-        _confine(request, connection.fileno())
-        answer = _answer(request)
-        with socket.socket(fileno=_ANSWER_FD) as answers:
-            answers.sendall(msgspec.json.encode(answer) + b"\n")
+        _settle(answers.fileno())
+        answer = _answer(request, confinement)
+        with socket.socket(fileno=_ANSWER_FD) as own:
+            own.sendall(msgspec.json.encode(answer) + b"\n")
         status = 0
     finally:
         # Nothing of the zygote's stack, buffers or exit handlers may run here.
         os._exit(status)
 
 
-def _confine(request: Request, descriptor: int) -> None:
+def _settle(descriptor: int) -> None:
+    """A group of its own, that dies with the zygote, and no descriptors but the one to answer on."""
     os.setpgid(0, 0)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
@@ -160,6 +171,11 @@ def _confine(request: Request, descriptor: int) -> None:
     os.dup2(descriptor, _ANSWER_FD)
     os.dup2(0, 2)
     os.closerange(_ANSWER_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _confine(request: Request, confinement: Confinement) -> None:
+    # Made here, as what is confined makes no files: so that what it writes in sum is what one file may have.
+    os.close(os.open(request.output, os.O_WRONLY | os.O_CREAT, 0o600))
     limits = request.limits
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
@@ -169,6 +185,10 @@ def _confine(request: Request, descriptor: int) -> None:
     # No process or thread may be started. The kernel does not hold root to this; what root starts is killed.
     _limit(resource.RLIMIT_NPROC, 0)
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory_bytes)
+    # A machine out of memory kills this process, and not the worker.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    confinement.enter(readable=request.input, writable=request.output)
 
 
 def _limit(what: int, soft: int, hard: int | None = None) -> None:
@@ -184,9 +204,10 @@ def _address_space() -> int:
         return 0
 
 
-def _answer(request: Request) -> Answer:
+def _answer(request: Request, confinement: Confinement) -> Answer:
     module, _, name = request.target.partition(":")
     try:
+        _confine(request, confinement)
         function = getattr(importlib.import_module(module), name)
         return Returned(function(Path(request.input), Path(request.output), request.options))
     except Rejected as error:
@@ -198,6 +219,8 @@ def _answer(request: Request) -> Answer:
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             refusal = request.limits.exceeded("EXTRACT_OUTPUT")
             return Refused(refusal.message, refusal.code)
+        if isinstance(error, OSError) and disk.is_full(error):
+            return OutOfSpace(f"The disk is full that the text is written to: {error}")
         return Failed("".join(traceback.format_exception(error)))
 
 

@@ -317,6 +317,14 @@ class Sweep(Base):
     error: Mapped[str | None]
 
 
+class JobRun(Base):
+    """When what is done once in a long while was last done, whichever process did it, and was started since."""
+
+    __tablename__ = "job_runs"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime]
+
+
 class DeadLetter(Base):
     """A message that was given up on, with its input and the reason. The same one again is counted."""
 
@@ -326,8 +334,10 @@ class DeadLetter(Base):
     code: Mapped[str]
     reason: Mapped[str]
     body: Mapped[bytes]
-    task_id: Mapped[str | None]
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes; of a body that is larger, only the beginning is kept
+    task_id: Mapped[str | None]  # as the message says, which anybody may have sent
     step_name: Mapped[str | None]
+    batch: Mapped[int] = mapped_column(server_default=text("0"))
     died_at: Mapped[datetime]
     last_died_at: Mapped[datetime]
     times: Mapped[int] = mapped_column(server_default=text("1"))

@@ -7,7 +7,7 @@ here, and every call has a timeout.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,9 +23,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from minio.commonconfig import CopySource
 from minio.error import MinioException, S3Error
 
+from common import disk
 from common.artifacts import pin_key
 from common.context import Target
-from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
+from common.errors import ConfigurationError, DiskFull, Rejected, Superseded, Unavailable
 from common.events import ObjectCreated, ObjectRemoved, sequencer_at
 from common.findings import Found, Gone, Listed, clock_of, found_of
 from common.once import once
@@ -70,15 +71,25 @@ class ObjectStore:
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         demand_size(target.name, found.size, max_bytes)
-        source = CopySource(bucket_name=target.bucket, object_name=target.key, match_etag=found.etag)
+        if not found.etag:  # JuiceFS's folders, as consoles make them
+            raise Rejected(f"The store tells no ETag of {target.name}: it is no object.", code="NO_OBJECT")
         try:
-            with _translated("copying", target.key):
-                # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
-                copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=source)
+            etag = self.copy(found, key)
         except (Rejected, Superseded) as lost:
             return self._earlier_copy(key, lost)
         # The same ETag, the same bytes: no need to ask for the copy's size.
-        return Pin(self.bucket, key, etag=copy.etag or "", size=found.size)
+        return Pin(self.bucket, key, etag=etag, size=found.size)
+
+    def copy(self, source: Pin, key: str) -> str:
+        """Have the store copy these bytes to `key` of our bucket. Returns the copy's ETag.
+
+        Raises `Superseded` if others are there by now, `Rejected` if none are.
+        """
+        demanded = CopySource(bucket_name=source.bucket, object_name=source.key, match_etag=source.etag)
+        with _translated("copying", source.key):
+            # Over 5 GiB, S3's limit for one call, minio-py copies in parts, each of which demands the ETag.
+            copy = self._copier.copy_object(bucket_name=self.bucket, object_name=key, source=demanded)
+        return copy.etag or ""
 
     def _earlier_copy(self, key: str, lost: Rejected | Superseded) -> Pin:
         """What an earlier run copied while the object was still there; else raise `lost`."""
@@ -246,20 +257,36 @@ class ObjectStore:
             response.close()
             response.release_conn()
 
-    def delete_prefix(self, prefix: str) -> None:
-        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them."""
+    def size_of_prefix(self, prefix: str) -> int:
+        """The bytes of all objects of our bucket whose key begins so."""
+        with _translated("measuring", prefix):
+            found = self._client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True)
+            return sum(one.size or 0 for one in found)
+
+    def delete_prefix(self, prefix: str, *, keep: Collection[str] = ()) -> None:
+        """Delete all objects of our bucket whose key begins so, with every version that the bucket keeps of them.
+
+        `keep`: keys that stay.
+        """
         with _translated("deleting", prefix):
-            found = self._client.list_objects(
-                bucket_name=self.bucket,
-                prefix=prefix,
-                recursive=True,
-                include_version=self._keeps_versions(self.bucket),
-            )
-            for one in found:
-                if one.object_name:
-                    self._client.remove_object(
-                        bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
-                    )
+            versions = self._keeps_versions(self.bucket)
+            # SeaweedFS leaves out versions where a page ends, so there it is over when nothing is listed any more.
+            while self._delete_listed(prefix, keep, versions=versions) and versions:
+                pass
+
+    def _delete_listed(self, prefix: str, keep: Collection[str], *, versions: bool) -> int:
+        """Returns how many there were."""
+        count = 0
+        found = self._client.list_objects(
+            bucket_name=self.bucket, prefix=prefix, recursive=True, include_version=versions
+        )
+        for one in found:
+            if one.object_name and one.object_name not in keep:
+                self._client.remove_object(
+                    bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
+                )
+                count += 1
+        return count
 
     def _keeps_versions(self, bucket: str) -> bool:
         """Asked each time, as an operator may change it. A store without versions may not know the question."""
@@ -287,7 +314,8 @@ def demand_size(name: str, size: int, max_bytes: int) -> None:
     """Raise `Rejected` (FILE_TOO_LARGE) if a document has more than `max_bytes`."""
     if size > max_bytes:
         raise Rejected(
-            f"{name} has {size / (1 << 20):,.1f} MiB; documents may have {max_bytes / (1 << 20):,.1f} MiB.",
+            f"{name} has {size / (1 << 20):,.1f} MiB; documents may have {max_bytes / (1 << 20):,.1f} MiB "
+            "(BRIGADE_MAX_DOCUMENT_BYTES).",
             code="FILE_TOO_LARGE",
         )
 
@@ -361,6 +389,8 @@ def _translated(doing: str, key: str) -> Iterator[None]:
     except ValueError as error:  # minio-py's word for names that no store can hold
         raise Rejected(f"No store can hold an object under this name: {key}: {error}", code="INVALID_NAME") from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and disk.is_full(error):
+            raise DiskFull(f"A disk became full while {doing} {key}: {error}") from error
         raise Unavailable(f"The store did not answer while {doing} {key}: {error}", server="store") from error
 
 

@@ -28,7 +28,7 @@ from common.telemetry import MADE_UP
 
 log = structlog.get_logger()
 
-Send = Callable[[str, Sequence[StepRef]], None]
+Send = Callable[[Sequence[StepRef]], None]
 
 _SECOND = timedelta(seconds=1)
 
@@ -58,7 +58,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """`send` is given a pipeline's name and the messages of what began; what is not sent the relay sends.
+    """`send` is given the messages of what began; what is not sent the relay sends.
 
     Objects younger than `grace_seconds`, by the store's own clock, are left to their notification.
     """
@@ -68,7 +68,7 @@ class Reconciler:
     arrival: Pipeline
     removal: Pipeline
     grace_seconds: float
-    send: Send = lambda _pipeline, _refs: None
+    send: Send = lambda _refs: None
 
     def reconcile(self, bucket: str, key: str, *, listed: Found | None = None, remove: bool = True) -> Outcome:
         """Ask the store about the key, and make up the event that was missed, if one was.
@@ -111,14 +111,14 @@ class Reconciler:
                 return Outcome.CHANGED
             match event:
                 case ObjectCreated():
-                    outcome, pipeline = Outcome.ARRIVED, self.arrival
-                    ready = documents.arrive(connection, event, pipeline, self.removal, decides=event_log.is_so)
+                    outcome = Outcome.ARRIVED
+                    ready = documents.arrive(connection, event, self.arrival, self.removal, decides=event_log.is_so)
                 case ObjectRemoved():
-                    outcome, pipeline = Outcome.REMOVED, self.removal
-                    ready = documents.depart(connection, event, pipeline, decides=event_log.is_so)
+                    outcome = Outcome.REMOVED
+                    ready = documents.depart(connection, event, self.removal, decides=event_log.is_so)
         MADE_UP.labels(outcome).inc()
         log.warning("event.made_up", kind=str(outcome), bucket=event.bucket, key=event.key, began=len(ready))
-        self.send(pipeline.name, ready)
+        self.send(ready)
         return outcome
 
 

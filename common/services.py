@@ -19,13 +19,16 @@ from common.settings import Settings
 
 
 class Services:
-    def __init__(self, settings: Settings) -> None:
+    """`connections` to Postgres at once, if not as many as steps run at once need."""
+
+    def __init__(self, settings: Settings, *, connections: int | None = None) -> None:
         self.settings = settings
+        self._connections = connections
         self.opening = RLock()  # the embedder opens the tokens
 
     @once
     def database(self) -> Database:
-        return Database(self.settings)
+        return Database(self.settings, connections=self._connections)
 
     @once
     def access_tokens(self) -> AccessTokens:

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
 
     # Work
     work_threads: int = Field(2 * _CPUS, gt=0, description="Steps a worker runs at once")
+    worker_nice: int = Field(
+        5, ge=0, le=19, description="How far workers stand back for the API and the servers on the same cores: nice(1)"
+    )
     lane_runs: int = Field(
         8, gt=0, description="Runs of a step that a knowledge base has on their way at least; its others wait in line"
     )
@@ -116,6 +119,21 @@ class Settings(BaseSettings):
     )
     lost_seconds: float = Field(900, gt=0, description="A message without effect for this long is sent once more")
     tidy_seconds: float = Field(30, gt=0, description="How often what ended tasks left behind is cleared away")
+    trim_seconds: float = Field(
+        300, ge=0, description="When a task is completed for this long, only its text and chunks are kept"
+    )
+    keep_failed_seconds: float = Field(
+        604_800, ge=0, description="How long a failed task can be retried: what its steps made is kept until then"
+    )
+    audit_seconds: float = Field(
+        86_400, ge=0, description="How often the scheduler compares Postgres, store and Milvus; 0: never"
+    )
+    audit_grace_seconds: float = Field(
+        600, ge=0, description="What ended or was written within this time, the comparison leaves to who works on it"
+    )
+    audit_settle_seconds: float = Field(
+        10, ge=0, description="A removal that the store has not told of for this long counts as never told"
+    )
     expire_seconds: float = Field(15, gt=0, description="How often announced uploads that never came are looked for")
     sweep_seconds: float = Field(
         600, gt=0, description="How often buckets are compared with the documents; never more than a tenth of the time"
@@ -129,6 +147,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Documents that a sweep removes because their objects are gone; more need a person's word",
     )
+    dead_letter_days: float = Field(30, gt=0, description="How long dead letters are kept that nobody needs any more")
     inline_artifact_bytes: int = Field(32 * 1024, ge=0, description="Artifacts up to this size live in the step's row")
     work_dir: Path = Field(Path("/tmp"), description="Where workers put files while they extract")  # noqa: S108
 
@@ -139,6 +158,8 @@ class Settings(BaseSettings):
     extract_memory_bytes: int = Field(1 << 30, gt=0, description="Address space of one extraction, beyond its start")
     extract_output_bytes: int = Field(512 << 20, gt=0, description="Largest text that an extraction may produce")
     max_inflated_bytes: int = Field(512 << 20, gt=0, description="Largest size that a zipped format may unfold to")
+    max_pages: int = Field(20_000, gt=0, description="Most pages of one document")
+    max_characters: int = Field(250_000_000, gt=0, description="Most characters of one document's text")
 
     # Model and index
     model_dir: Path = Field(

@@ -41,7 +41,7 @@ def retry(connection: Connection, task_id: str) -> list[StepRef]:
     task = _locked(connection, task_id)
     if task.status != Status.FAILED:
         raise _not_failed(task.status)
-    if refusal := connection.execute(_RETRY_REFUSED, {"task": task_id, "removal": _DELETE}).scalar():
+    if refusal := connection.execute(_RETRY_REFUSED, {"task": task_id}).scalar():
         raise Conflict(_REFUSALS[refusal], code=refusal)
     connection.execute(
         text("""
@@ -73,12 +73,13 @@ _REFUSALS = {
     "SUPERSEDED": "A newer task of the document took this one's place.",
     "ARTIFACTS_GONE": "What its earlier steps made has been cleared away: reprocess the document.",
 }
-_RETRY_REFUSED = text("""
-    SELECT CASE
+# Why a task cannot be tried again, as the key of a refusal above; NULL: it can.
+REFUSAL = f"""
+    CASE
         WHEN NOT EXISTS (SELECT FROM task_details WHERE task_id = task.id AND ready_at IS NOT NULL)
             THEN 'NEVER_UPLOADED'
         WHEN task.tidied_at IS NOT NULL THEN 'ARTIFACTS_GONE'
-        WHEN task.type = :removal THEN NULL
+        WHEN task.type = '{_DELETE}' THEN NULL
         WHEN NOT EXISTS (SELECT FROM documents WHERE id = task.document_id AND deleted_at IS NULL)
             THEN 'DOCUMENT_DELETED'
         WHEN NOT EXISTS (SELECT FROM document_versions
@@ -87,8 +88,8 @@ _RETRY_REFUSED = text("""
                        WHERE document_id = task.document_id AND version > task.version AND etag IS NOT NULL)
             THEN 'SUPERSEDED'
         END
-    FROM tasks AS task WHERE task.id = :task
-""")
+"""  # noqa: S608 - of the constant above
+_RETRY_REFUSED = text(f"SELECT {REFUSAL} FROM tasks AS task WHERE task.id = :task")  # noqa: S608
 
 
 def _not_failed(status: str) -> Conflict:

@@ -18,7 +18,12 @@ NOTIFICATIONS = Counter(
 )
 MADE_UP = Counter("brigade_made_up_events_total", "Events that no notification told of, found in the bucket", ["kind"])
 DEAD_LETTERS = Counter("brigade_dead_letters_total", "Messages given up on", ["reason"])
+OPEN_DEAD_LETTERS = Gauge("brigade_dead_letters_open", "Dead letters that wait for somebody", ["queue"])
 REQUESTS = Counter("brigade_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
+AUDIT_FINDINGS = Gauge(
+    "brigade_audit_findings", "Documents or tasks that the last comparison found wrong and did not mend", ["kind"]
+)
+AUDIT_ENDED = Gauge("brigade_audit_ended_timestamp_seconds", "When this process last ended a comparison")
 BROKER_UP = Gauge("brigade_broker_connected", "1 while connected to RabbitMQ")
 LISTENING = Gauge("brigade_listening", "1 while Postgres tells this process what changes")
 STREAMS = Gauge("brigade_streams", "Live streams that are open")

@@ -24,7 +24,9 @@ from common.errors import ConfigurationError
 from common.objects import ObjectStore, translated_boto
 from common.services import Services
 from common.settings import Settings
+from deploy.buckets import make_bucket
 from deploy.cors import allow_origins
+from deploy.notifications import OURS, notification_rules, says
 from deploy.signing_key import ensure_signing_key
 from router.broker import PikaBroker
 from router.table import ROUTES
@@ -35,16 +37,8 @@ log = structlog.get_logger()
 _ARN_SECONDS = 0.2
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_OURS = "brigade-"  # how the Ids of our notification rules begin
-_EVENTS = (
-    # Named one by one: ObjectCreated:* would include changes of tags.
-    "s3:ObjectCreated:Put",
-    "s3:ObjectCreated:Post",
-    "s3:ObjectCreated:Copy",
-    "s3:ObjectCreated:CompleteMultipartUpload",
-    "s3:ObjectRemoved:Delete",
-    "s3:ObjectRemoved:DeleteMarkerCreated",
-)
+# Said by stores that have no notifications: SeaweedFS takes the rules for a bucket that is to be made.
+_TELLS_NOBODY = frozenset({"NotImplemented", "MethodNotAllowed", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 
 
 def migrate(database_url: str) -> None:
@@ -89,25 +83,37 @@ def _admin_key(services: Services) -> str | None:
 
 def _bucket(objects: ObjectStore, settings: Settings) -> None:
     """The bucket, and a notification rule for each of the store's targets and each prefix that a route listens to."""
-    with translated_boto(f"making the bucket {objects.bucket}"):
-        try:
-            objects.admin.create_bucket(Bucket=objects.bucket)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise
+    make_bucket(objects, settings.s3_region)
     if not settings.notification_arns:
         log.warning(
             "bucket.no_notifications", hint="BRIGADE_NOTIFICATION_ARNS is empty: set the bucket's rules by hand"
         )
         return
+    try:
+        _set_rules(objects, settings)
+    except _TellsNobody as refusal:
+        log.warning(
+            "bucket.no_notifications",
+            reason=str(refusal),
+            hint="This store tells nobody of events: the sweep alone finds what is there. BRIGADE_NOTIFICATION_ARNS=[] "
+            "says so.",
+        )
+
+
+class _TellsNobody(Exception):
+    """The store has no notifications."""
+
+
+def _set_rules(objects: ObjectStore, settings: Settings) -> None:
+    """Raises `_TellsNobody`, or `Unavailable`: a target that the store does not know is for the operator to mend."""
     with translated_boto(f"setting notification rules on the bucket {objects.bucket}"):
         there = objects.admin.get_bucket_notification_configuration(Bucket=objects.bucket)
         there.pop("ResponseMetadata", None)
         rules = there.pop("QueueConfigurations", [])
-        ours = _rules(settings.notification_arns)
-        says = [_says(rule) for rule in ours]
-        others = [rule for rule in rules if not rule.get("Id", "").startswith(_OURS) and _says(rule) not in says]
-        if len(rules) == len(others) + len(ours) and all(_says(rule) in map(_says, rules) for rule in ours):
+        ours = notification_rules(settings.notification_arns, sorted({route.prefix for route in ROUTES}))
+        asked = [says(rule) for rule in ours]
+        others = [rule for rule in rules if not rule.get("Id", "").startswith(OURS) and says(rule) not in asked]
+        if len(rules) == len(others) + len(ours) and all(says(rule) in map(says, rules) for rule in ours):
             return
         # A PUT replaces all rules of the bucket, and not all of them need be ours.
         _put_rules(objects, there | {"QueueConfigurations": [*others, *ours]}, settings.server_timeout_seconds)
@@ -120,37 +126,14 @@ def _put_rules(objects: ObjectStore, rules: dict[str, Any], patience_seconds: fl
         try:
             objects.admin.put_bucket_notification_configuration(Bucket=objects.bucket, NotificationConfiguration=rules)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidArgument" or time.monotonic() > deadline:
+            code = error.response["Error"]["Code"]
+            if code in _TELLS_NOBODY:
+                raise _TellsNobody(code) from error
+            if code != "InvalidArgument" or time.monotonic() > deadline:
                 raise
             time.sleep(_ARN_SECONDS)
         else:
             return
-
-
-def _says(rule: dict[str, Any]) -> tuple[str, frozenset[str], frozenset[tuple[str, str]]]:
-    """What a rule asks for, however a store writes it down: it may drop its Id, or add its region to the ARN."""
-    arn = rule["QueueArn"].split(":")
-    arn[3:4] = [] if arn[1:2] == ["minio"] else arn[3:4]
-    filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
-    return (
-        ":".join(arn),
-        frozenset(rule["Events"]),
-        frozenset((one["Name"].lower(), one["Value"]) for one in filters),
-    )
-
-
-def _rules(arns: list[str]) -> list[dict[str, Any]]:
-    prefixes = sorted({route.prefix for route in ROUTES})
-    return [
-        {
-            "Id": f"{_OURS}{number}-{prefix.strip('/')}",
-            "QueueArn": arn,
-            "Events": list(_EVENTS),
-            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
-        }
-        for number, arn in enumerate(arns)
-        for prefix in prefixes
-    ]
 
 
 def _topology(settings: Settings) -> None:

@@ -7,7 +7,8 @@ nothing else; see common/presigner.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from secrets import token_hex
 from typing import Any
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 _INCOMING = "incoming/"
 # Where nobody listens for events.
 _PROBES = "artifacts/signing-key-probe-"
+_NO_API = "The store has no admin API of MinIO's."
 _BY_HAND = "Make a key with this policy at the store, and name it in BRIGADE_S3_SIGNING_ACCESS_KEY and _SECRET_KEY."
 
 
@@ -48,15 +50,15 @@ def ensure_signing_key(objects: ObjectStore, settings: Settings) -> bool:
     if key is None:
         log.warning("signing_key.missing", risk="Uploads are signed with the main key.", hint=_BY_HAND, policy=policy)
         return False
-    may = _powers(objects, settings, key)
+    may = powers(objects, settings, key)
     if "upload" not in may:
         try:
-            _make(settings, key, policy)
+            make_key(settings, key, policy, name=f"{settings.bucket}-uploads")
         except NotMade as error:
             log.warning("signing_key.not_made", reason=error.message, hint=_BY_HAND, policy=policy)
         else:
             log.info("signing_key.made", access_key=key.access_key)
-            may = _powers(objects, settings, key)
+            may = powers(objects, settings, key)
     if "upload" not in may:
         log.error("signing_key.useless", access_key=key.access_key, risk="The store will refuse every upload.")
     if excess := sorted(may - {"upload"}):
@@ -71,39 +73,53 @@ def ensure_signing_key(objects: ObjectStore, settings: Settings) -> bool:
     return may == {"upload"}
 
 
-def upload_policy(bucket: str) -> str:
+def upload_policy(bucket: str, prefix: str = _INCOMING) -> str:
     """What the key may do, in the words of S3's policies."""
     actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-    statement = {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{bucket}/{_INCOMING}*"]}
+    statement = {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{bucket}/{prefix}*"]}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def _make(settings: Settings, key: Credentials, policy: str) -> None:
-    """By MinIO's admin API. Whatever answers otherwise than a MinIO is sent nothing that it might take for an object.
+def make_key(settings: Settings, key: Credentials, policy: str, *, name: str) -> None:
+    """Make the key with this policy, by MinIO's admin API; the policy is known by that name.
 
-    Raises `NotMade`.
+    Whatever answers otherwise than a MinIO is sent nothing that it might take for an object. Raises `NotMade`.
     """
-    endpoint = store_url("BRIGADE_S3_ENDPOINT", settings.s3_endpoint)
-    admin = MinioAdmin(
-        endpoint=endpoint.netloc,
-        credentials=StaticProvider(
-            settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value()
-        ),
-        region=settings.s3_region,
-        secure=endpoint.scheme == "https",
-        http_client=urllib3.PoolManager(timeout=settings.server_timeout_seconds, retries=False),
-    )
-    name = f"{settings.bucket}-uploads"
-    try:
+    with _admin(settings) as admin:
         if _policies(admin, key.access_key) - {name}:
             raise NotMade(f"The store has a user {key.access_key!r} already, with policies that are not ours.")
         admin.policy_add(name, policy=json.loads(policy))
         admin.user_add(key.access_key, key.secret_key)
         admin.policy_set(name, user=key.access_key)
+
+
+def remove_key(settings: Settings, key: Credentials, *, name: str) -> None:
+    """Remove a key that was made, and its policy. Raises `NotMade`."""
+    with _admin(settings) as admin:
+        admin.user_remove(key.access_key)
+        admin.policy_remove(name)
+
+
+@contextmanager
+def _admin(settings: Settings) -> Iterator[MinioAdmin]:
+    endpoint = store_url("BRIGADE_S3_ENDPOINT", settings.s3_endpoint)
+    http = urllib3.PoolManager(timeout=settings.server_timeout_seconds, retries=False)
+    try:
+        yield MinioAdmin(
+            endpoint=endpoint.netloc,
+            credentials=StaticProvider(
+                settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value()
+            ),
+            region=settings.s3_region,
+            secure=endpoint.scheme == "https",
+            http_client=http,
+        )
     except MinioAdminException as error:
         raise NotMade(f"The store refused: {_answer(error)}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise NotMade(f"The store's admin API did not answer: {error}") from error
+    finally:
+        http.clear()
 
 
 def _policies(admin: MinioAdmin, user: str) -> set[str]:
@@ -113,11 +129,13 @@ def _policies(admin: MinioAdmin, user: str) -> set[str]:
     except MinioAdminException as error:
         if "XMinioAdminNoSuchUser" in str(error):
             return set()
+        if "NoSuchBucket" in str(error):  # it takes the API's address for an object's
+            raise NotMade(_NO_API) from error
         raise
     except ValueError:
         found = None
     if not isinstance(found, dict) or "status" not in found:
-        raise NotMade("The store has no admin API of MinIO's.")
+        raise NotMade(_NO_API)
     return set(filter(None, found.get("policyName", "").split(",")))
 
 
@@ -125,16 +143,16 @@ def _answer(error: MinioAdminException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _powers(objects: ObjectStore, settings: Settings, key: Credentials) -> set[str]:
-    """What the key may do. One that the store does not know may do nothing."""
+def powers(objects: ObjectStore, settings: Settings, key: Credentials, prefix: str = _INCOMING) -> set[str]:
+    """What the key may do: "upload" under the prefix, and whatever else. One that is not known may do nothing."""
     client = boto_client(settings, key.access_key, key.secret_key)
     probe = f"{_PROBES}{token_hex(8)}"
     bucket = objects.bucket
     attempts: dict[str, Callable[[], Any]] = {
-        "upload": lambda: _begin_upload(client, bucket),
+        "upload": lambda: _begin_upload(client, bucket, prefix),
         "list": lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1),
         "read": lambda: _read(client, bucket, probe),
-        "read uploads": lambda: _read(client, bucket, _some_upload(objects)),
+        "read uploads": lambda: _read(client, bucket, _some_upload(objects, prefix)),
         "overwrite": lambda: client.put_object(Bucket=bucket, Key=probe, Body=b""),
         "delete": lambda: client.delete_object(Bucket=bucket, Key=probe),
     }
@@ -146,9 +164,9 @@ def _powers(objects: ObjectStore, settings: Settings, key: Credentials) -> set[s
         objects.delete_prefix(probe)
 
 
-def _begin_upload(client: Any, bucket: str) -> None:
+def _begin_upload(client: Any, bucket: str, prefix: str) -> None:
     """What writing needs, without an object that somebody would take for a document."""
-    key = f"{_INCOMING}signing-key-probe"
+    key = f"{prefix}signing-key-probe"
     upload_id = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     client.list_parts(Bucket=bucket, Key=key, UploadId=upload_id)
     client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
@@ -158,10 +176,10 @@ def _read(client: Any, bucket: str, key: str) -> None:
     client.get_object(Bucket=bucket, Key=key)["Body"].close()
 
 
-def _some_upload(objects: ObjectStore) -> str:
+def _some_upload(objects: ObjectStore, prefix: str) -> str:
     """The key of an upload; where there is none, one that a store says is missing only to who may read it."""
-    found = objects.admin.list_objects_v2(Bucket=objects.bucket, Prefix=_INCOMING, MaxKeys=1).get("Contents", [])
-    return str(found[0]["Key"]) if found else f"{_INCOMING}signing-key-probe"
+    found = objects.admin.list_objects_v2(Bucket=objects.bucket, Prefix=prefix, MaxKeys=1).get("Contents", [])
+    return str(found[0]["Key"]) if found else f"{prefix}signing-key-probe"
 
 
 def _is_allowed(attempt: Callable[[], Any]) -> bool:

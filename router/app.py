@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from common.access_tokens import AccessTokens
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from router import letters
 from router.broker import PikaBroker
 from router.health import Health
 from router.outbox import Outbox
@@ -50,7 +52,8 @@ def create_app(settings: Settings) -> Starlette:
     streams = Streams(services, live)
     routes: list[BaseRoute] = [*oidc_routes(settings, services)]
     shares = Shares(settings.requests_at_once)
-    calls = [Served(e.method, e.path, serve(e, services, shares, outbox.send_now)) for e in ENDPOINTS]
+    put_back = partial(letters.put_back, broker)
+    calls = [Served(e.method, e.path, serve(e, services, shares, outbox.send_now, put_back)) for e in ENDPOINTS]
     calls += [Served(form.method, form.path, serve_form(form, services)) for form in FORMS]
     open_ones = stream_routes(streams)
     # What is not there is said to be so: a redirect would only move the fault, and a token in the query with it.

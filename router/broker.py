@@ -23,7 +23,7 @@ from pika.exceptions import AMQPError, NackError, UnroutableError
 
 from common.errors import Unavailable
 from common.telemetry import BROKER_UP
-from router import topology
+from router import properties, topology
 
 log = structlog.get_logger()
 
@@ -92,6 +92,7 @@ class PikaBroker:
         prefetch: Mapping[str, int] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
+        properties.read_any()
         self._nodes = nodes_of(url, timeout_seconds=timeout_seconds)
         self._timeout = timeout_seconds
         self._patience = timeout_seconds if patience_seconds is None else patience_seconds
@@ -214,11 +215,9 @@ class PikaBroker:
         except Exception as failure:  # noqa: BLE001 - it is lost in any case
             log.debug("broker.close_failed", error=repr(failure))
 
-    def _deliver(self, queue: str, epoch: int, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+    def _deliver(self, queue: str, epoch: int, _channel: Any, method: Any, told: Any, body: bytes) -> None:
         assert self._on_delivery is not None
-        self._on_delivery(
-            Delivery(queue, method.routing_key, body, properties.headers or {}, method.delivery_tag, epoch)
-        )
+        self._on_delivery(Delivery(queue, method.routing_key, body, told.headers or {}, method.delivery_tag, epoch))
 
     def _answer(self, what: Callable[[BlockingChannel], T], done: Future[T]) -> None:
         assert self._channel is not None

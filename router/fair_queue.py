@@ -54,6 +54,15 @@ class FairQueue(Generic[T]):
             self._turns[lane] = next(self._numbers)
             return lane, item
 
+    def more(self, lane: str, limit: int) -> list[T]:
+        """Up to `limit` further items of a lane that is at work, to be done together with the one that was got."""
+        with self._changed:
+            waiting = self._waiting.get(lane, [])
+            items = [heapq.heappop(waiting)[2] for _ in range(min(limit, len(waiting)))]
+            if lane in self._waiting and not waiting:
+                del self._waiting[lane]
+            return items
+
     def done(self, lane: str) -> None:
         with self._changed:
             self._at_work[lane] -= 1

@@ -23,9 +23,10 @@ from typing import Any
 
 import structlog
 
-from common import artifacts, lanes, steps, tasks
+from common import artifacts, dead_letters, lanes, steps, tasks, tidying
 from common.artifacts import Written
 from common.context import Context
+from common.dead_letters import Letter
 from common.errors import BrigadeError, InvalidMessage, LeaseLost, Rejected, Retryable, Stopped, Unavailable
 from common.failpoints import Failpoints
 from common.lanes import Due
@@ -36,7 +37,7 @@ from common.telemetry import STEP_SECONDS, STEPS
 from router import letters, topology
 from router.broker import Broker, Delivery, Publication
 from router.leases import Leases, Run, ShuttingDown
-from router.message import Message, decode, encode
+from router.message import Message, decode
 from router.outbox import Outbox
 from router.signatures import signature_of
 from router.table import PIPELINES
@@ -105,7 +106,7 @@ class Runtime:
             self._broker.publish([letters.dead(delivery.body, queue=delivery.queue, error=error)])
             return
         with structlog.contextvars.bound_contextvars(task=job.message.task_id, step=job.step.name):
-            outgoing = self._work(job, delivery)
+            outgoing = self._work(job)
             self._outbox.send(outgoing.steps, outgoing.letters)
             self._failpoints.reach("after_publish", job.step.name)
 
@@ -117,7 +118,7 @@ class Runtime:
             raise InvalidMessage(f"The table has no function for {message.step} in a pipeline {message.pipeline}.")
         return _Job(message, pipeline, step)
 
-    def _work(self, job: _Job, delivery: Delivery) -> _Outgoing:
+    def _work(self, job: _Job) -> _Outgoing:
         ref = job.message.ref
         with self._database.transaction() as connection:
             owner = f"{self._owner}/{next(self._numbers)}"  # of this run alone, not of any later one of this worker's
@@ -126,7 +127,7 @@ class Runtime:
                 return _Outgoing(lanes.following(connection, ref, at_least=self._settings.lane_runs))
         match claim:
             case Busy(seconds):
-                return _Outgoing(letters=[letters.later(delivery.key, delivery.body, seconds)])
+                return _Outgoing(letters=[letters.later(job.message, seconds)])
             case Claim():
                 self._failpoints.reach("after_claim", job.step.name)
                 return self._run(job, claim)
@@ -203,8 +204,10 @@ class Runtime:
         return _Outgoing(due)
 
     def _leave(self, claim: Claim) -> _Outgoing:
-        """The run is another's now, or its task has ended: then the next of its lane is due."""
+        """The run is another's now, or its task has ended: then what it may have written since is cleared once more,
+        and the next of its lane is due."""
         with self._database.transaction() as connection:
+            tidying.untidy(connection, claim.ref.task_id)
             return _Outgoing(self._outbox.admit(connection, [claim.ref]))
 
     def _stop(self, claim: Claim, error: Stopped) -> _Outgoing:
@@ -218,13 +221,14 @@ class Runtime:
             steps.release(connection, claim)
 
     def _fail(
-        self, claim: Claim, error: BrigadeError, details: dict[str, Any], letter: Publication | None = None
+        self, claim: Claim, error: BrigadeError, details: dict[str, Any], letter: Letter | None = None
     ) -> _Outgoing:
         """`letter`: what is kept of it, unless the step was no longer ours."""
         with self._database.transaction() as connection:
             ours = steps.fail(connection, claim, code=error.code, message=error.message, details=details)
-            due = self._outbox.admit(connection, [claim.ref])
-        return _Outgoing(due, [letter] if letter and ours else [])
+            if letter and ours:
+                dead_letters.keep(connection, letter)
+            return _Outgoing(self._outbox.admit(connection, [claim.ref]))
 
     def _retry_or_fail(
         self, job: _Job, claim: Claim, error: Exception, details: dict[str, Any]
@@ -238,7 +242,6 @@ class Runtime:
         )
         if not isinstance(error, Retryable):
             log.error("step.raised", exc_info=error)
-        body = encode(job.message)
         # A server that is away is nobody's fault, and may be away for long: it uses up no attempt.
         counted = not isinstance(error, Unavailable)
         if isinstance(error, Unavailable):
@@ -251,10 +254,9 @@ class Runtime:
                     connection, claim, seconds=seconds, code=known.code, message=known.message, counted=counted
                 )
                 due = self._outbox.admit(connection, [claim.ref])
-            return "retried", _Outgoing(due, [letters.later(job.step.name, body, seconds)] if ours else [])
+            return "retried", _Outgoing(due, [letters.later(job.message, seconds)] if ours else [])
         cause = error if isinstance(error, BrigadeError) else BrigadeError(f"{type(error).__name__}: {error}")
-        dead = letters.dead(body, queue=topology.step_queue(job.step.name), error=cause)
-        return "failed", self._fail(claim, known, details, dead)
+        return "failed", self._fail(claim, known, details, letters.of_step(job.message, cause))
 
 
 def _watched(records: Iterable[Any], run: Run) -> Iterator[Any]:
@@ -270,9 +272,8 @@ def _after(job: _Job) -> Sequence[Step]:
 
 def put_off(broker: Broker, delivery: Delivery) -> None:
     """Something it needs is down: the delivery waits on the ladder, or, if even that fails, on its queue."""
-    key = topology.NOTIFICATIONS if delivery.queue == topology.NOTIFICATIONS else delivery.key
     try:
-        broker.publish([Publication(topology.rung(topology.rung_for(_OUTAGE_SECONDS)), key, delivery.body)])
+        broker.publish([letters.put_off(delivery, _OUTAGE_SECONDS)])
     except Unavailable:
         broker.requeue(delivery)
     else:

@@ -1,7 +1,7 @@
 """The scheduler process: ticks. Several may run; each job is done by one of them at a time.
 
-The relay and the sweep have threads of their own: what the others wait for, a store or Milvus, may be away for long,
-and a large bucket takes minutes.
+The relay, the sweep, what can take minutes, and who keeps dead letters have threads of their own: what the others wait
+for, a store or Milvus, may be away for long. Nothing here works on documents, so no message can end this process.
 """
 
 from __future__ import annotations
@@ -20,18 +20,25 @@ from common.errors import Unavailable
 from common.services import Services
 from common.settings import Settings
 from common.telemetry import configure_logging
+from functions.schedule.compare import audit
 from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
+from functions.schedule.forget import forget
 from functions.schedule.sweep import sweep, sweep_quickly
-from functions.schedule.tidy import tidy
+from functions.schedule.tidy import tidy, trim
 from router.broker import PikaBroker
 from router.outbox import Outbox
 from router.table import PIPELINES, watches
+from router.undertaker import PREFETCH, Undertaker
 
 log = structlog.get_logger()
 
 _STOP_SECONDS = 10.0
+# Of five threads each holds a lock and works beside it, and the audit asks again while it compares.
+_CONNECTIONS = 12
+# Between two looks whether a job is due that is done more seldom.
+_MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,15 @@ class Job:
 
 class Scheduler:
     def __init__(self, settings: Settings) -> None:
-        self._services = Services(settings)
+        self._services = Services(settings, connections=_CONNECTIONS)
         self._stop = threading.Event()
-        self._broker = PikaBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.server_timeout_seconds)
+        self._undertaker = Undertaker(self._services.database)
+        self._broker = PikaBroker(
+            settings.amqp_url.get_secret_value(),
+            timeout_seconds=settings.server_timeout_seconds,
+            prefetch=PREFETCH,
+            on_delivery=self._undertaker.receive,
+        )
         outbox = Outbox(
             self._services.database, self._broker, lane_runs=settings.lane_runs, failpoints=self._services.failpoints
         )
@@ -71,19 +84,33 @@ class Scheduler:
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
-            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+            Job("forget", settings.tidy_seconds, lambda: forget(self._services)),
         ]
+        self._slow = [
+            Job("tidy", settings.tidy_seconds, lambda: tidy(self._services)),
+            Job("trim", settings.tidy_seconds, lambda: trim(self._services)),
+        ]
+        if settings.audit_seconds:
+            # Whether it is due is asked this often.
+            every = min(settings.audit_seconds, _MOST_SECONDS)
+            self._slow.append(Job("audit", every, lambda: audit(self._services, PIPELINES)))
 
     def run(self) -> None:
         """Tick until `stop` is called."""
         self._broker.start()
         alone = [
-            threading.Thread(target=self._keep, args=([job],), name=job.name, daemon=True)
-            for job in (self._relay, self._sweep)
+            threading.Thread(target=self._keep, args=(jobs,), name=jobs[0].name, daemon=True)
+            for jobs in ([self._relay], [self._sweep], self._slow)
         ]
+        alone.append(
+            threading.Thread(
+                target=self._undertaker.keep, args=(self._broker, self._stop), name="undertaker", daemon=True
+            )
+        )
         for thread in alone:
             thread.start()
-        log.info("scheduler.started", jobs=[job.name for job in (self._relay, self._sweep, *self._jobs)])
+        names = [job.name for job in (self._relay, self._sweep, *self._jobs, *self._slow)]
+        log.info("scheduler.started", jobs=names)
         self._keep(self._jobs)
         deadline = time.monotonic() + _STOP_SECONDS
         for thread in alone:

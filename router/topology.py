@@ -26,7 +26,7 @@ LADDER_SECONDS = (1, 10, 60, 600)
 
 # After so many deliveries without an ack the broker itself gives a message up. Our own count of attempts comes first;
 # this is for messages that kill the worker before it can count.
-_DELIVERY_LIMIT = 50
+DELIVERY_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,12 @@ def step_queue(step_name: str) -> str:
     return f"brigade.step.{step_name.lower()}"
 
 
+def way_to(queue: str) -> tuple[str, str] | None:
+    """The exchange and the routing key of messages for this queue, if functions or the ingress work it off."""
+    ways = {NOTIFICATIONS: (STEPS, NOTIFICATIONS), **{step_queue(name): (STEPS, name) for name in step_names()}}
+    return ways.get(queue)
+
+
 def rung(seconds: int) -> str:
     """The exchange and the queue of one delay."""
     return f"brigade.retry.{seconds}s"
@@ -57,7 +63,7 @@ def _quorum(dead_letter_exchange: str, **more: Any) -> dict[str, Any]:
     """Every argument set, whatever the server's defaults: nothing is dropped, neither at a limit nor on its way on."""
     return {
         "x-queue-type": "quorum",
-        "x-delivery-limit": _DELIVERY_LIMIT,
+        "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": dead_letter_exchange,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",  # at-least-once demands it

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -38,6 +38,8 @@ _STOP_SECONDS = 10.0
 # Deliveries of each queue that wait here for each thread: names, so that they cost nothing. Of several knowledge bases'
 # messages each must be among them, and those that the others are not done with yet leave room for the next.
 _PREFETCH = 4
+# Notifications that are dealt with at once, if so many wait.
+_TOGETHER = 64
 
 
 class Worker:
@@ -57,7 +59,8 @@ class Worker:
         self._broker = PikaBroker(
             settings.amqp_url.get_secret_value(),
             timeout_seconds=settings.server_timeout_seconds,
-            prefetch=dict.fromkeys(self._queues, _PREFETCH * settings.work_threads),
+            prefetch=dict.fromkeys(self._queues, _PREFETCH * settings.work_threads)
+            | ({topology.NOTIFICATIONS: 2 * _TOGETHER} if INGRESS in names else {}),
             on_delivery=self._receive,
         )
         self._outbox = Outbox(self._services.database, self._broker, lane_runs=settings.lane_runs)
@@ -136,16 +139,27 @@ class Worker:
             while True:
                 lane, delivery = self._waiting.get()
                 try:
-                    # If its connection broke, it has been, or will be, delivered again.
-                    if self._broker.is_current(delivery):
-                        self._handle(delivery)
+                    if lane == topology.NOTIFICATIONS:
+                        self._take_in([delivery, *self._waiting.more(lane, _TOGETHER - 1)])
+                    else:
+                        self._handle(self._runtime.handle, delivery)
                 finally:
                     self._waiting.done(lane)
 
-    def _handle(self, delivery: Delivery) -> None:
-        handler = self._ingress if delivery.queue == topology.NOTIFICATIONS else self._runtime
+    def _take_in(self, deliveries: Sequence[Delivery]) -> None:
         try:
-            handler.handle(delivery)
+            self._ingress.handle([one for one in deliveries if self._broker.is_current(one)])
+        except Exception as error:
+            log.error("notifications.failed", count=len(deliveries), exc_info=error)
+            for delivery in deliveries:  # one of them is at fault
+                self._handle(lambda one: self._ingress.handle([one]), delivery)
+
+    def _handle(self, handle: Callable[[Delivery], None], delivery: Delivery) -> None:
+        # If its connection broke, it has been, or will be, delivered again.
+        if not self._broker.is_current(delivery):
+            return
+        try:
+            handle(delivery)
         except Exception as error:
             log.error("message.failed", queue=delivery.queue, exc_info=error)
             self._bury(delivery, error)
@@ -199,6 +213,7 @@ def _queues(names: Sequence[str]) -> list[str]:
 def main(settings: Settings, functions: Sequence[str] | None = None) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     configure_logging(settings.log_format, settings.log_level)
+    os.nice(settings.worker_nice)
     worker = Worker(settings, functions)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())

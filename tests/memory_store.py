@@ -19,3 +19,6 @@ class MemoryStore:
     def lines(self, key: str, span: tuple[int, int] | None = None) -> Iterator[bytes]:
         whole = self.objects[key]
         return iter((whole[slice(*span)] if span else whole).splitlines())
+
+    def size_of_prefix(self, prefix: str) -> int:
+        return sum(len(one) for key, one in self.objects.items() if key.startswith(prefix))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+# As Linux writes 127.0.0.1 and ::1.
+LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 
 
 def running() -> dict[int, int]:
@@ -21,6 +25,23 @@ def descendants(*ancestors: int) -> set[int]:
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
     return found
+
+
+def listening_of(*pids: int) -> list[str]:
+    """The address of each port that these and their descendants listen on, as Linux writes it under /proc."""
+    sockets = {
+        file.stat().st_ino
+        for pid in descendants(*pids)
+        for file in Path(f"/proc/{pid}/fd").iterdir()
+        if file.exists() and file.is_socket()
+    }
+    return [
+        address.split(":")[0]
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        for _, address, _, state, *_, inode in [line.split()[:10]]
+        if state == "0A" and int(inode) in sockets
+    ]
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:

@@ -52,8 +52,8 @@ class Server:
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """One method of MilvusClient, within the timeout. Raises `Unavailable`, or `ConfigurationError` for what a
         person must mend first; wrong use raises MilvusException."""
-        with self._telling():
-            return getattr(self._connected(), name)(*arguments, timeout=self._timeout, **options)
+        with self.telling():
+            return getattr(self._connected(), name)(*arguments, **{"timeout": self._timeout, **options})
 
     def call_loaded(self, name: str, collection: str, **options: Any) -> Any:
         """The same for what needs the collection in memory: Milvus Lite forgets at every start that it was."""
@@ -83,7 +83,8 @@ class Server:
             self._connecting.release()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def telling(self) -> Iterator[None]:
+        """pymilvus's errors as ours, for what it does outside of `call`."""
         try:
             yield
         except grpc.RpcError as error:

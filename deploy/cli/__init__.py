@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import typer
 
-from deploy.cli import documents, inspection, processes, sweeping, tasks
+from deploy.cli import auditing, dead_letters, documents, inspection, processes, sweeping, tasks
+from deploy.cli.check_store import check_store
 from deploy.cli.knowledge_bases import kb
 from deploy.cli.output import Commands
 from deploy.cli.users import users
@@ -24,8 +25,9 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (processes.up, processes.api, processes.worker, processes.scheduler, processes.migrate),
     "Documents": (documents.upload, documents.search, documents.documents, documents.download, documents.delete),
     "Tasks": (tasks.status, tasks.cancel, tasks.retry),
-    "Repair": (sweeping.sweep,),
-    "Look": (inspection.functions, inspection.queues, inspection.invoke),
+    "Repair": (sweeping.sweep, auditing.audit),
+    "Dead letters": (dead_letters.dead_letters, dead_letters.redrive, dead_letters.forget),
+    "Look": (inspection.functions, inspection.queues, inspection.invoke, check_store),
 }
 for panel, commands in _PANELS.items():
     for command in commands:

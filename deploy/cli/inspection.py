@@ -38,14 +38,27 @@ def functions(json: JsonOption = False) -> None:
 
 
 def queues(json: JsonOption = False) -> None:
-    """List the queues: messages that are ready, and who consumes them."""
+    """List the queues: messages that are ready, who consumes them, and dead letters that wait for somebody.
+
+    Exit code 1 if Postgres, which has the dead letters, does not answer.
+    """
     from router import topology
 
+    config = settings()
+    found = depths(config, topology.queue_names())
+    try:
+        dead, missing = _open_letters(config), None
+    except Unavailable as error:
+        dead, missing = {}, error
     rows = [
-        {"queue": name, "ready": ready, "consumers": consumers}
-        for name, ready, consumers in depths(settings(), topology.queue_names())
+        {"queue": name, "ready": ready, "consumers": consumers, "dead": None if missing else dead.pop(name, 0)}
+        for name, ready, consumers in found
     ]
+    # Of these nobody knows where they were to go.
+    rows += [{"queue": name, "ready": None, "consumers": None, "dead": count} for name, count in dead.items()]
     _print(rows, json)
+    if missing:
+        raise missing
 
 
 def invoke(
@@ -67,6 +80,18 @@ def invoke(
     with closing(Services(settings())) as services:
         for line in run(FUNCTIONS[function], raw, services):
             typer.echo(line.rstrip(b"\n"))
+
+
+def _open_letters(config: Settings) -> dict[str, int]:
+    from common import dead_letters
+    from common.db import Database
+
+    database = Database(config, connections=1)
+    try:
+        with database.transaction() as connection:
+            return dead_letters.count_open(connection)
+    finally:
+        database.close()
 
 
 def depths(config: Settings, names: list[str]) -> list[tuple[str, int | None, int | None]]:

@@ -1,6 +1,7 @@
 """A typed client of the HTTP API: `with Client(url, key) as brigade: brigade.upload(path)`."""
 
 from deploy.client.client import Client, content_type
+from deploy.client.letter_shapes import DeadLetter, LetterInput, Redrive, SkippedLetter, WholeDeadLetter
 from deploy.client.people_shapes import (
     AuditEntry,
     BaseDeletion,
@@ -45,6 +46,7 @@ __all__ = [
     "Chunk",
     "Chunking",
     "Client",
+    "DeadLetter",
     "Document",
     "Download",
     "DownloadRefused",
@@ -52,10 +54,13 @@ __all__ = [
     "Hit",
     "Key",
     "KnowledgeBase",
+    "LetterInput",
     "Me",
     "Member",
     "Readiness",
+    "Redrive",
     "Removal",
+    "SkippedLetter",
     "Step",
     "Task",
     "TaskState",
@@ -67,5 +72,6 @@ __all__ = [
     "UploadProgress",
     "UploadRefused",
     "User",
+    "WholeDeadLetter",
     "content_type",
 ]

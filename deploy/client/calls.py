@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.client.letter_shapes import DeadLetter, Redrive, WholeDeadLetter
 from deploy.client.people_shapes import (
     AuditEntry,
     BaseDeletion,
@@ -87,3 +88,10 @@ GET_USER = Operation("GET", "/users/{user_id}", User, repeatable=True)
 CHANGE_USER = Operation("PATCH", "/users/{user_id}", User, repeatable=True)
 REMOVE_USER = Operation("DELETE", "/users/{user_id}", Removal)
 LIST_AUDIT = Operation("GET", "/audit", Page[AuditEntry], repeatable=True)
+
+# Dead letters
+LIST_DEAD_LETTERS = Operation("GET", "/dead-letters", Page[DeadLetter], repeatable=True)
+GET_DEAD_LETTER = Operation("GET", "/dead-letters/{letter_id}", WholeDeadLetter, repeatable=True)
+REDRIVE_DEAD_LETTER = Operation("POST", "/dead-letters/{letter_id}/redrive", Redrive, repeatable=True)
+REDRIVE_DEAD_LETTERS = Operation("POST", "/dead-letters/redrive", Redrive, repeatable=True)
+FORGET_DEAD_LETTER = Operation("DELETE", "/dead-letters/{letter_id}", _NOTHING)

@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from deploy.client import calls
+from deploy.client.dead_letters import DeadLetters
 from deploy.client.documents import Documents
 from deploy.client.knowledge_bases import KnowledgeBases
 from deploy.client.people import People
@@ -39,6 +40,7 @@ class Client:
         self.tasks = Tasks(self._api)
         self.knowledge_bases = KnowledgeBases(self._api)
         self.people = People(self._api)
+        self.dead_letters = DeadLetters(self._api)
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from common.errors import Rejected
 from common.records import Page
 
 
@@ -44,10 +45,27 @@ class Options:
 
     name: str
     max_inflated_bytes: int
+    max_pages: int
+    max_characters: int
     details: dict[str, Any] = field(default_factory=dict)
 
     def note(self, **details: Any) -> None:
         self.details.update(details)
+
+    def demand(self, *, pages: int = 0, characters: int = 0) -> None:
+        """Raise `Rejected` (TOO_MANY_PAGES, TEXT_TOO_LONG) if a document has more than it may have."""
+        if pages > self.max_pages:
+            raise Rejected(
+                f"{self.name} has more than the {self.max_pages:,} pages that one document may have "
+                "(BRIGADE_MAX_PAGES).",
+                code="TOO_MANY_PAGES",
+            )
+        if characters > self.max_characters:
+            raise Rejected(
+                f"{self.name} has more than the {self.max_characters:,} characters of text that one document may have "
+                "(BRIGADE_MAX_CHARACTERS).",
+                code="TEXT_TOO_LONG",
+            )
 
 
 class Extractor(Protocol):

@@ -51,8 +51,9 @@ def _check(archive: zipfile.ZipFile, options: Options) -> None:
     inflated = sum(entry.file_size for entry in archive.infolist())
     if inflated > options.max_inflated_bytes:
         raise Rejected(
-            f"{options.name} unfolds to {inflated / (1 << 20):,.0f} MiB; "
-            f"{options.max_inflated_bytes / (1 << 20):,.0f} MiB are allowed.",
+            f"{options.name} unfolds to {inflated / (1 << 20):,.0f} MiB, more than the "
+            f"{options.max_inflated_bytes / (1 << 20):,.0f} MiB that one document may have "
+            "(BRIGADE_MAX_INFLATED_BYTES).",
             code="INFLATES_TOO_LARGE",
         )
 

@@ -24,21 +24,24 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the document's pages, one at a time. Options: media_type, name, max_inflated_bytes.
+    """Write the document's pages, one at a time. Options: media_type, and what `Options` has.
 
-    Returns the extractor's notes with `pages`, `characters` and `blank`: whether all of it is white space.
+    Returns the extractor's notes with `pages`, `characters` and `blank`: whether all of it is white space. Raises
+    `Rejected` at the first page or character beyond what a document may have.
     """
-    given = Options(name=options["name"], max_inflated_bytes=options["max_inflated_bytes"])
+    given = Options(**{name: value for name, value in options.items() if name != "media_type"})
     encode = msgspec.json.Encoder().encode
     last = characters = 0
     blank = True
     with output.open("wb") as lines:
         for page in EXTRACTORS[options["media_type"]](source, given):
             last = page.number
+            given.demand(pages=last)
             text = _writable(page.text)
             blank = blank and not text.strip()
             for record in in_records([text], page.number):
                 characters += len(record.text)
+                given.demand(characters=characters)
                 lines.write(encode(record) + b"\n")
     noted = {name: _writable(note) if isinstance(note, str) else note for name, note in given.details.items()}
     return {"pages": last, "characters": characters, "blank": blank, **noted}

@@ -20,6 +20,7 @@ pymupdf.TOOLS.mupdf_display_warnings(False)
 # and shuffles columns; producers set text in reading order.
 _FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
 _TEXT_BLOCK = 0
+_ERRORS = (RuntimeError, pymupdf.mupdf.FzErrorBase)
 # FZ_ERROR_SYSTEM, which while reading text means that malloc refused.
 _SYSTEM_ERROR = "code=2:"
 _NO_MEMORY = re.compile(r"alloc \(.*\) failed")
@@ -40,7 +41,7 @@ _warm_up()
 
 
 def extract(path: Path, options: Options) -> Iterator[Page]:
-    """One page for each page. Raises `Rejected` with FILE_DAMAGED or PASSWORD_PROTECTED."""
+    """One page for each page. Raises `Rejected` with FILE_DAMAGED, PASSWORD_PROTECTED or TOO_MANY_PAGES."""
     try:
         document = pymupdf.open(path, filetype="pdf")
     except (pymupdf.FileDataError, pymupdf.EmptyFileError) as error:
@@ -56,19 +57,30 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
             if not _has_end(path):
                 raise _damaged(options)
             options.note(repaired=True)
-        if document.page_count == 0:
-            raise _damaged(options)
-        yield from _pages(document, options)
+        count = _page_count(document, options)
+        # Before any is read.
+        options.demand(pages=count)
+        yield from _pages(document, count, options)
 
 
-def _pages(document: pymupdf.Document, options: Options) -> Iterator[Page]:
+def _page_count(document: pymupdf.Document, options: Options) -> int:
+    try:
+        count = int(document.page_count)
+    except _ERRORS as error:  # it says that it has less than none, or more than there are objects
+        _demand_memory(error)
+        raise _damaged(options) from error
+    if count == 0:
+        raise _damaged(options)
+    return count
+
+
+def _pages(document: pymupdf.Document, count: int, options: Options) -> Iterator[Page]:
     unreadable = []
-    for number in range(1, document.page_count + 1):
+    for number in range(1, count + 1):
         try:
             blocks = document[number - 1].get_text("blocks", flags=_FLAGS)
-        except (RuntimeError, pymupdf.mupdf.FzErrorBase) as error:
-            if _SYSTEM_ERROR in str(error):
-                raise MemoryError from error
+        except _ERRORS as error:
+            _demand_memory(error)
             unreadable.append(number)
             options.note(unreadable_pages=unreadable)
             blocks = []
@@ -76,6 +88,11 @@ def _pages(document: pymupdf.Document, options: Options) -> Iterator[Page]:
     # MuPDF goes on without what it had no memory for, and only mutters.
     if _NO_MEMORY.search(pymupdf.TOOLS.mupdf_warnings()):
         raise MemoryError
+
+
+def _demand_memory(error: Exception) -> None:
+    if _SYSTEM_ERROR in str(error):
+        raise MemoryError from error
 
 
 def _has_end(path: Path) -> bool:

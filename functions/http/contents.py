@@ -8,7 +8,7 @@ import msgspec
 
 from common import document_views
 from common.artifacts import pin_key
-from common.contents import Made, Position, Reader, find
+from common.contents import CHUNKED, CLEANED, EXTRACTED, Made, Position, Reader, find
 from common.document_views import VersionRow
 from common.errors import Conflict, NotFound, RequestError
 from common.filenames import guess_type
@@ -104,7 +104,7 @@ class TextPages(msgspec.Struct, kw_only=True, frozen=True):
 
 def read_text(call: Call, query: TextQuery) -> TextPages:
     """The document's text, page by page."""
-    step = "PREPROCESS" if query.clean else "EXTRACT_TEXT"
+    step = CLEANED if query.clean else EXTRACTED
     version, made, start = _made(call, query.version, query.cursor, step)
     reader = Reader(call.services.objects, made, Page, "number")
     pages, following = reader.read(start, limit=query.limit, page=query.page)
@@ -142,7 +142,7 @@ class Chunks(msgspec.Struct, kw_only=True, frozen=True):
 
 def read_chunks(call: Call, query: ChunksQuery) -> Chunks:
     """The passages that the document was split into."""
-    version, made, start = _made(call, query.version, query.cursor, "SPLIT")
+    version, made, start = _made(call, query.version, query.cursor, CHUNKED)
     chunks, following = Reader(call.services.objects, made, Chunk, "page").read(
         start, limit=query.limit, page=query.page
     )

@@ -11,17 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
+from common import confinement, disk
 from common.context import Context
-from common.errors import Rejected
+from common.errors import DiskFull, Rejected
 from common.jail import Limits
 from common.records import Page, Source
 from common.services import Services
 from common.settings import Settings
 from functions.extractors import FORMATS, TEXT
 
+log = structlog.get_logger()
+
 # The zygote imports it; here it would bring every parser into the worker.
 _TARGET = "functions.extractors.jailed:extract"
+# A record has 50,000 characters (functions/extractors/records.py), of six bytes at most as JSON.
+_LINE_BYTES = 1 << 20
 _WORK = re.compile(r"brigade-extract-(\d+)-")
 
 
@@ -30,7 +36,7 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
 
     Notes pages, characters, media_type and what the extractor says. Raises `Rejected` with NO_TEXT, with the
     extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
-    _CRASHED).
+    _CRASHED, TOO_MANY_PAGES, TEXT_TOO_LONG); `DiskFull` where the child found the disk so.
     """
     settings = ctx.services.settings
     with _work(settings) as directory:
@@ -43,18 +49,35 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         if blank:
             raise Rejected(_no_text(source, details), code="NO_TEXT")
         document.unlink()
-        decoder = msgspec.json.Decoder(Page)
-        with pages.open("rb") as lines:
-            for line in lines:
+        yield from _records(pages)
+
+
+def _records(pages: Path) -> Iterator[Page]:
+    """What the child wrote, which is believed as little as the document."""
+    decoder = msgspec.json.Decoder(Page)
+    with pages.open("rb") as lines:
+        while line := lines.readline(_LINE_BYTES):
+            try:
                 yield decoder.decode(line)
+            except msgspec.DecodeError:
+                raise Rejected(
+                    "Reading this file failed: what its reader wrote makes no sense.", code="EXTRACT_CRASHED"
+                ) from None
 
 
 def warm_up(services: Services) -> None:
-    """Start the jail and import its parsers: the first document would wait half a second for them."""
-    with _work(services.settings) as directory:
-        document = Path(directory, "document")
-        document.write_text("warm up")
-        _read(services, document, Path(directory, "pages"), TEXT.media_type, "warm up", lambda: None)
+    """Start the jail and import its parsers: the first document would wait half a second for them.
+
+    Logs what of the jail's protections this kernel has.
+    """
+    log.info("jail.protections", **confinement.protections())
+    try:
+        with disk.translated(), _work(services.settings) as directory:
+            document = Path(directory, "document")
+            document.write_text("x")
+            _read(services, document, Path(directory, "pages"), TEXT.media_type, "warm up", lambda: None)
+    except DiskFull as error:
+        log.warning("jail.cold", reason=error.message)
 
 
 def clear_stale(work_dir: Path) -> None:
@@ -89,14 +112,19 @@ def _read(
         _TARGET,
         input=document,
         output=pages,
-        options={
-            "media_type": media_type,
-            "name": name,
-            "max_inflated_bytes": services.settings.max_inflated_bytes,
-        },
+        options={"media_type": media_type, "name": name, **budgets(services.settings)},
         limits=limits(services.settings),
         check=check,
     )
+
+
+def budgets(settings: Settings) -> dict[str, Any]:
+    """What an extractor must keep to (functions/extractors/__init__.py), beside the child's `limits`."""
+    return {
+        "max_inflated_bytes": settings.max_inflated_bytes,
+        "max_pages": settings.max_pages,
+        "max_characters": settings.max_characters,
+    }
 
 
 def limits(settings: Settings) -> Limits:

@@ -44,7 +44,7 @@ class Swept:
     error: str | None = None
 
 
-def not_sent(_pipeline: str, _refs: object) -> None:
+def not_sent(_refs: object) -> None:
     """The relay does it, some seconds later."""
 
 

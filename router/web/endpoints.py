@@ -15,6 +15,13 @@ from common.access import Subject
 from functions.http.audit import list_audit
 from functions.http.auth import change_password, log_in, log_out, who_am_i
 from functions.http.contents import download, read_chunks, read_text
+from functions.http.dead_letters import (
+    forget_dead_letter,
+    list_dead_letters,
+    read_dead_letter,
+    redrive_dead_letter,
+    redrive_dead_letters,
+)
 from functions.http.documents import (
     change_document,
     delete_document,
@@ -137,6 +144,12 @@ ENDPOINTS = (
     Endpoint("PATCH", "/users/{user_id}", change_user, ADMINISTERS),
     Endpoint("DELETE", "/users/{user_id}", remove_user, ADMINISTERS),
     Endpoint("GET", "/audit", list_audit, ADMINISTERS),
+    # Dead letters
+    Endpoint("GET", "/dead-letters", list_dead_letters, ADMINISTERS),
+    Endpoint("POST", "/dead-letters/redrive", redrive_dead_letters, ADMINISTERS),
+    Endpoint("GET", "/dead-letters/{letter_id}", read_dead_letter, ADMINISTERS),
+    Endpoint("DELETE", "/dead-letters/{letter_id}", forget_dead_letter, ADMINISTERS, 204),
+    Endpoint("POST", "/dead-letters/{letter_id}/redrive", redrive_dead_letter, ADMINISTERS),
 )
 
 FORMS = (Form("POST", "/documents/upload", DocumentUpload, WRITES, 201),)

@@ -23,6 +23,7 @@ _TAGS = {
     "tasks": "Tasks",
     "knowledge-bases": "Knowledge bases",
     "search": "Search",
+    "dead-letters": "Operation",
 }
 _PEOPLE = "People"
 _CREDENTIALS = ("token", "key")

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from common.errors import BrigadeError, RequestError, RequestTimedOut, TooLarge, UnsupportedMedia
 from common.http import Call, Reply, Send, decode_body, decode_query
 from common.principal import Principal
+from common.redriving import PutBack
 from common.services import Services
 from router.table import PIPELINES
 from router.web.admission import admit
@@ -23,7 +24,9 @@ from router.web.replies import error_reply, response
 from router.web.shares import Shares
 
 
-def serve(endpoint: Endpoint, services: Services, shares: Shares, send: Send) -> Callable[[Request], Any]:
+def serve(
+    endpoint: Endpoint, services: Services, shares: Shares, send: Send, put_back: PutBack
+) -> Callable[[Request], Any]:
     settings = services.settings
     contract = contract_of(endpoint.handler)
     limit = settings.max_batch_bytes if endpoint.batch else settings.max_request_bytes
@@ -51,7 +54,7 @@ def serve(endpoint: Endpoint, services: Services, shares: Shares, send: Send) ->
         if contract.query is not None:
             taken["query"] = decode_query(request.query_params.multi_items(), contract.query)
         made = endpoint.handler(
-            Call(services, PIPELINES, caller, request.path_params, address_of(request), send), **taken
+            Call(services, PIPELINES, caller, request.path_params, address_of(request), send, put_back), **taken
         )
         return made if isinstance(made, Reply) else Reply(made)
 

@@ -35,6 +35,7 @@ from deploy.local.milvus import Milvus
 from deploy.local.state import free_port
 from deploy.local.supervisor import how, tail
 from functions.extractors import PDF, Options
+from functions.ingest import extract
 from functions.ingest.preprocess import preprocess
 from functions.ingest.split import split
 from tests.bench.processes import Usage, Watch
@@ -157,8 +158,8 @@ class _Worker:
         )
 
     def _pages(self, path: Path) -> Iterator[Page]:
-        limit = self._services.settings.max_inflated_bytes
-        return self._extract(path, Options(name=path.name, max_inflated_bytes=limit))
+        limits = extract.budgets(self._services.settings)
+        return self._extract(path, Options(name=path.name, **limits))
 
     def _chunks(self, pages: Sequence[Page]) -> Iterator[Chunk]:
         target = Target("bare", "bare", 1, "bare", "bare", "", "", "")

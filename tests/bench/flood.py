@@ -24,7 +24,7 @@ def measure(system: System, corpus: Corpus, count: int, say: Say) -> Outcome:
     depths = system.drain()
     open_tasks = system.query("SELECT count(*) AS count FROM tasks WHERE status <> 'COMPLETED'")[0].count
     retries = {topology.rung(seconds) for seconds in topology.LADDER_SECONDS}
-    dead = depths.pop(topology.DEAD)
+    dead = depths.pop(topology.DEAD) + system.query("SELECT count(*) AS count FROM dead_letters")[0].count
     outcome.figures += [
         Figure("messages left in work queues", sum(n for name, n in depths.items() if name not in retries), at_most=0),
         Figure("messages left in retry queues", sum(depths[name] for name in retries), at_most=0),

@@ -11,12 +11,14 @@ import pytest
 
 from common.objects import ObjectStore
 from common.settings import Settings
+from deploy.local.guardian import Guardian
 from deploy.local.servers import LocalServers, NotInstalledError
 from deploy.local.state import free_port
 from deploy.migrate import migrate
 from tests.integration.live_api import LiveApi, People
 from tests.integration.rig import Rig
 from tests.integration.system import System
+from tests.seaweedfs import SeaweedFS
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,23 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServers]:
         pytest.skip(str(error))
     yield servers
     servers.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A store with versions and without notifications."""
+    guardian = Guardian()
+    directory = tmp_path_factory.mktemp("seaweedfs")
+    server = SeaweedFS(directory / "data", free_port(), guardian, secret_key=secrets.token_hex(16))
+    try:
+        server.start()
+    except NotInstalledError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    yield server
+    server.stop()
+    guardian.close()
 
 
 @pytest.fixture(scope="session")

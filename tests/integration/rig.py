@@ -11,9 +11,11 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Connection, text
 
-from common import documents
+from common import dead_letter_views, documents
 from common.context import Context
 from common.db import Database
+from common.dead_letter_views import LetterView
+from common.dead_letters import Wanted
 from common.events import ObjectCreated
 from common.pipelines import Pipeline, Step
 from common.services import Services
@@ -143,6 +145,11 @@ class Rig:
 
     def steps(self, task_id: str) -> list[str]:
         return [step["status"] for step in self.task(task_id)["task_details"]]
+
+    def letters(self, **wanted: str) -> list[LetterView]:
+        """The dead letters that Postgres has."""
+        with self.database.transaction() as connection:
+            return dead_letter_views.page(connection, Wanted(**wanted), cursor=None, limit=100)[0]
 
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]

@@ -23,6 +23,8 @@ def strict(system: System) -> Iterator[System]:
         BRIGADE_EXTRACT_MEMORY_BYTES=str(100 << 20),
         BRIGADE_MAX_INFLATED_BYTES=str(50 << 20),
         BRIGADE_MAX_DOCUMENT_BYTES=str(4 << 20),
+        BRIGADE_MAX_PAGES="20",
+        BRIGADE_MAX_CHARACTERS="500000",
     ):
         yield system
 
@@ -44,6 +46,9 @@ BAD = {
     "bomb.docx": (documents.docx_bomb(3 << 30), "INFLATES_TOO_LARGE"),
     "binary.txt": (bytes(range(256)) * 40, "BINARY_TEXT"),
     "large.txt": (b"x" * (5 << 20), "FILE_TOO_LARGE"),
+    "thick.pdf": (documents.pdf(*(["A page."] * 21)), "TOO_MANY_PAGES"),
+    "long.txt": (b"word " * 100_001, "TEXT_TOO_LONG"),
+    "bomb.pdf": (documents.pdf_bomb(150 << 20), "EXTRACT_MEMORY"),
 }
 
 

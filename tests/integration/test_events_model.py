@@ -251,7 +251,10 @@ class Events(RuleBasedStateMachine):
         delivery: Delivery = self.broker.queues[queue].popleft()
         with self.database.transaction() as connection:
             connection.execute(text("UPDATE task_details SET not_before = NULL"))
-        (self.ingress if queue == topology.NOTIFICATIONS else self.runtime).handle(delivery)
+        if queue == topology.NOTIFICATIONS:
+            self.ingress.handle([delivery])
+        else:
+            self.runtime.handle(delivery)
         return True
 
     def _relay(self) -> int:

@@ -29,7 +29,7 @@ from common.errors import ConfigurationError
 from deploy.local.server import Server
 from deploy.local.servers import LocalServers
 from deploy.local.state import free_port, is_free
-from tests.processes import descendants, running, wait_until
+from tests.processes import LOOPBACK, descendants, listening_of, running, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -192,22 +192,9 @@ def test_what_servers_keep_is_closed_to_other_users(servers: LocalServers) -> No
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_nothing_listens_beyond_this_machine(servers: LocalServers) -> None:
-    sockets = {
-        file.stat().st_ino
-        for pid in descendants(*(server.pid or 0 for server in (*_each(servers), servers.rabbitmq.epmd)))
-        for file in Path(f"/proc/{pid}/fd").iterdir()
-        if file.exists() and file.is_socket()
-    }
-    listening = [
-        address
-        for table in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-        for _, address, _, state, *_, inode in [line.split()[:10]]
-        if state == "0A" and int(inode) in sockets
-    ]
-    loopback = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+    listening = listening_of(*(server.pid or 0 for server in (*_each(servers), servers.rabbitmq.epmd)))
     assert len(listening) >= 6
-    assert [address for address in listening if address.split(":")[0] not in loopback] == []
+    assert [address for address in listening if address not in LOOPBACK] == []
 
 
 @contextmanager

@@ -48,7 +48,7 @@ OIDC = {("GET", "/v1/auth/oidc/login"), ("GET", "/v1/auth/oidc/callback")}  # te
 ROOT_SOCKET = ("WS", "/ws/tasks/{task_id}")
 
 PUBLIC = {"/auth/token"}
-ADMINS = ("/users", "/audit")
+ADMINS = ("/users", "/audit", "/dead-letters")
 # Calls that change nothing though they are no GET.
 READING = {("POST", "/search"), ("POST", "/knowledge-bases/{knowledge_base_id}/search"), ("WS", "/ws/tasks/{task_id}")}
 # In a body or query, these name what is somebody's.
@@ -212,6 +212,7 @@ ADDRESSED: dict[tuple[str, str], tuple[Role, Any] | None] = {
     ("POST", "/keys"): None,  # tests/integration/test_people.py
     ("GET", "/keys"): None,
     ("GET", "/audit"): None,  # for admins
+    ("GET", "/dead-letters"): None,
 }
 
 

@@ -39,7 +39,7 @@ class Scene:
         )
 
     def sweep(self, **options: Any) -> Swept:
-        (swept,) = sweep(self.services, watches(), now=True, send=lambda _, refs: self.sent.extend(refs), **options)
+        (swept,) = sweep(self.services, watches(), now=True, send=self.sent.extend, **options)
         return swept
 
     def fill(self, keys: list[str]) -> None:

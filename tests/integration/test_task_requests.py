@@ -18,6 +18,7 @@ from common.http import Call
 from common.principal import Principal
 from common.steps import Claim, StepRef
 from functions.http.tasks import cancel_task, retry_task
+from router import letters
 from router.table import DOCUMENT_DELETE
 from tests.integration.rig import Rig
 
@@ -244,10 +245,12 @@ def test_a_task_may_fail_and_be_tried_again_any_number_of_times(rig: Rig) -> Non
 
 def test_all_attempts_are_there_again_and_the_old_dead_letter_does_no_harm(rig: Rig) -> None:
     task_id = fails(rig, "SPLIT", Retryable("Not now."))
-    (letter,) = rig.broker.queues["brigade.dead"]
+    (letter,) = rig.letters()
     retry(rig, task_id)
     rig.relay()
-    rig.broker.queues["brigade.step.split"].append(letter)  # as `brigade redrive` would
+    with rig.database.transaction() as connection:
+        body = connection.execute(text("SELECT body FROM dead_letters")).scalar_one()
+    letters.put_back(rig.broker, letter.queue, bytes(body))
     rig.before["SPLIT"] = lambda _: _raise(Retryable("Not now.")) if rig.names().count("SPLIT") < 5 else None
     rig.run_without_waiting()
     assert rig.task(task_id)["status"] == "COMPLETED"

@@ -86,7 +86,7 @@ class World:
         if line.rule.subject is Subject.KNOWLEDGE_BASE and caller.user_id:
             # A member who is named is the caller: about others the handler decides.
             place = replace(place, user_id=caller.user_id)
-        path = prefix + line.path.format_map({"prefix": "bb_unknown00", **vars(place)})
+        path = prefix + line.path.format_map({"prefix": "bb_unknown00", "letter_id": "unknown", **vars(place)})
         if line.method == "WS":
             return self.socket(caller, path)
         answer = self.ask(caller, line.method, path, **_content(line))

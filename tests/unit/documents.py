@@ -76,6 +76,47 @@ def greedy_pdf(inflated_bytes: int) -> bytes:
     return raw_pdf(objects)
 
 
+def pdf_that_says(pages: int) -> bytes:
+    """One page, and a page tree that says it has so many."""
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[3 0 R]/Count %d>>" % pages,
+        3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R>>",
+        4: _stream(b""),
+    }
+    return raw_pdf(objects)
+
+
+def pdf_bomb(inflated_bytes: int) -> bytes:
+    """A page whose content is compressed twice: a millionth the size of the text that it draws."""
+    squeeze = zlib.compressobj(9)
+    piece = b"(abcdefgh) Tj " * (_MIB // 14)
+    once = squeeze.compress(b"BT /T 1 Tf ")
+    once += b"".join(squeeze.compress(piece) for _ in range(inflated_bytes // _MIB)) + squeeze.flush()
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</T 5 0 R>>>>>>",
+        4: _stream(zlib.compress(once, 9), b"/Filter[/FlateDecode/FlateDecode]"),
+        5: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    }
+    return raw_pdf(objects)
+
+
+def docx_with_many_parts(declared_bytes: int) -> bytes:
+    """Parts that together say to unfold to so many bytes, none of them to many, and all of them lie."""
+    share = _MIB
+    squeezed = {f"word/part{number}.xml": b"" for number in range(declared_bytes // share)}
+    data = bytearray(docx("Hello", members=squeezed))
+    position = data.find(b"PK\x01\x02")
+    while position >= 0:
+        length = int.from_bytes(data[position + 28 : position + 30], "little")
+        if data[position + 46 : position + 46 + length].startswith(b"word/part"):
+            data[position + 24 : position + 28] = share.to_bytes(4, "little")
+        position = data.find(b"PK\x01\x02", position + 1)
+    return bytes(data)
+
+
 def raw_pdf(objects: Mapping[int, bytes]) -> bytes:
     """A PDF of these objects, with a right cross-reference table."""
     out = io.BytesIO(b"%PDF-1.7\n")

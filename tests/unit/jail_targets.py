@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,31 +76,34 @@ def aborts_when_memory_is_out(_: Path, __: Path, options: Options) -> dict[str, 
     return {"size": len(hoard)}
 
 
-def forks(_: Path, output: Path, ___: Options) -> dict[str, Any]:
-    """Start a process that leaves the group, and one that stays, then return."""
-    pids = []
-    for leaves in (True, False):
-        try:
-            pid = os.fork()
-        except OSError:
-            # Whoever is not root cannot even start it.
-            continue
-        if pid == 0:
-            if leaves:
-                os.setsid()
-            while True:
-                time.sleep(60)
-        pids.append(pid)
-    output.write_text(" ".join(map(str, pids)))
-    return {}
-
-
-def babbles(_: Path, __: Path, ___: Options) -> dict[str, Any]:
+def babbles(_: Path, __: Path, options: Options) -> dict[str, Any]:
+    """Write `text`, so many times, in place of an answer, and go on as if nothing were."""
     with socket.socket(fileno=3) as answers:
-        answers.sendall(b'{"type": "Returned", "deta')
+        for _time in range(options.get("times", 1)):
+            answers.sendall(options["text"].encode())
+    if options.get("stays"):
+        signal.pause()
     os._exit(0)
 
 
-def kills_its_keeper(_: Path, __: Path, ___: Options) -> dict[str, Any]:
-    os.kill(os.getppid(), signal.SIGKILL)
+def loops_deaf(_: Path, __: Path, ___: Options) -> dict[str, Any]:
+    """Below Python, with every signal ignored that can be."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN)
+    re.match(r"(a+)+$", "a" * 60 + "b")
     return {}
+
+
+def hoards_below_python(_: Path, __: Path, ___: Options) -> dict[str, Any]:
+    """As a C library does that never looks at what malloc(3) returned."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    while True:
+        ctypes.memset(libc.malloc(1 << 20), 1, 1 << 20)
+
+
+def sleeps_with_everything_closed(_: Path, __: Path, ___: Options) -> dict[str, Any]:
+    os.closerange(0, 64)
+    while True:
+        signal.pause()

@@ -144,6 +144,13 @@ CALLS: list[Callable[[Client], object]] = [
     lambda c: c.people.user("u"),
     lambda c: c.people.change_user("u", password="a new password", disabled=True, is_admin=False),
     lambda c: c.people.remove_user("u"),
+    lambda c: list(c.dead_letters.list(queue="q", code="c", task_id="t", state="open")),
+    lambda c: c.dead_letters.get("l"),
+    lambda c: c.dead_letters.redrive("l"),
+    lambda c: c.dead_letters.redrive_these(["l"]),
+    lambda c: c.dead_letters.redrive_all(queue="q", code="c"),
+    lambda c: c.dead_letters.redrive_all(),
+    lambda c: c.dead_letters.forget("l"),
     lambda c: list(c.people.audit(user_id="u", action="a", subject="s", since=MOMENT, until=MOMENT)),
 ]
 
@@ -193,6 +200,7 @@ _SIMPLE: dict[type, Any] = {
     msgspec.inspect.IntType: 1,
     msgspec.inspect.FloatType: 1.5,
     msgspec.inspect.StrType: "x",
+    msgspec.inspect.AnyType: "x",
 }
 
 

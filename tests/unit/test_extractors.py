@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import encodings as python_encodings
+import errno
+import io
 import os
 import pkgutil
 import subprocess
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 from markdown_it.token import Token
+from structlog.testing import capture_logs
 
 from common.errors import Cancelled, Rejected
 from common.jail import Jail
 from common.records import Page, Pin, Source
+from common.services import Services
 from common.settings import Settings
 from functions.extractors import (
     DOCX,
     HTML,
+    MARKDOWN,
     PDF,
     TEXT,
     Format,
@@ -31,11 +40,12 @@ from functions.extractors import (
     markdown,
 )
 from functions.extractors.records import RECORD_CHARACTERS, in_records
-from functions.ingest.extract import clear_stale, extract
+from functions.ingest.extract import _records, budgets, clear_stale, extract, warm_up
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
 _MIB = 1 << 20
+OPTIONS = Options(name="document", max_inflated_bytes=_MIB, max_pages=1, max_characters=1 << 30)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +150,66 @@ def test_a_docx_that_lies_about_its_size_is_damaged(reader: Reader) -> None:
     assert reader.refusal(DOCX, documents.docx_bomb(64 * _MIB, declared_bytes=1000)).code == "FILE_DAMAGED"
 
 
+def test_the_parts_of_a_docx_are_counted_together(reader: Reader) -> None:
+    refusal = reader.refusal(DOCX, documents.docx_with_many_parts(20 * _MIB), max_inflated_bytes=10 * _MIB)
+    assert refusal.code == "INFLATES_TOO_LARGE"
+    assert "10 MiB that one document may have (BRIGADE_MAX_INFLATED_BYTES)" in refusal.message
+
+
+def test_a_docx_whose_blocks_unfold_faster_than_they_are_read_keeps_to_its_memory(reader: Reader) -> None:
+    # A kilobyte of bzip2 is 32 MiB, and zipfile unfolds whatever it has read.
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("word/document.xml", b" " * (32 * _MIB))
+    data = whole.getvalue().replace((32 * _MIB).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
+    refusal = reader.refusal(DOCX, data, extract_memory_bytes=16 * _MIB)
+    assert refusal.code in ("EXTRACT_MEMORY", "FILE_DAMAGED")
+
+
+def test_a_pdf_that_unfolds_a_millionfold_keeps_to_its_budgets(reader: Reader) -> None:
+    bomb = documents.pdf_bomb(96 * _MIB)
+    assert len(bomb) < _MIB // 64
+    assert reader.refusal(PDF, bomb, extract_memory_bytes=32 * _MIB).code == "EXTRACT_MEMORY"
+
+
+def test_a_pdf_of_too_many_pages_ends_before_the_first_is_read(reader: Reader) -> None:
+    assert len(reader.pages(PDF, documents.pdf("One", "Two"), max_pages=2)) == 2
+    refusal = reader.refusal(PDF, documents.pdf("One", "Two", "Three"), max_pages=2)
+    assert refusal.code == "TOO_MANY_PAGES"
+    assert refusal.message == ("document.pdf has more than the 2 pages that one document may have (BRIGADE_MAX_PAGES).")
+
+
+@pytest.mark.parametrize("pages", [10_000_000, 0, -1])
+def test_a_pdf_that_lies_about_its_pages_is_damaged(reader: Reader, pages: int) -> None:
+    assert reader.refusal(PDF, documents.pdf_that_says(pages), extract_cpu_seconds=2).code == "FILE_DAMAGED"
+
+
+@pytest.mark.parametrize("kind", [PDF, DOCX, HTML, MARKDOWN, TEXT])
+def test_a_text_that_is_too_long_ends_where_it_is(reader: Reader, kind: Format) -> None:
+    words = "word " * 10
+    content = {PDF: documents.pdf(words), DOCX: documents.docx(words)}.get(kind, words.encode())
+    refusal = reader.refusal(kind, content, max_characters=20)
+    assert refusal.code == "TEXT_TOO_LONG"
+    assert "more than the 20 characters of text" in refusal.message
+
+
+def test_what_a_child_wrote_is_believed_as_little_as_the_document(tmp_path: Path) -> None:
+    for written in (b"nonsense\n", b'{"number": "one", "text": ""}\n', b'{"number":1,"text":"' + b"x" * (3 * _MIB)):
+        (tmp_path / "pages").write_bytes(written)
+        with pytest.raises(Rejected) as caught:
+            list(_records(tmp_path / "pages"))
+        assert caught.value.code == "EXTRACT_CRASHED"
+
+
+def test_a_worker_starts_with_a_full_disk_too(jail: Jail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = cast(Services, SimpleNamespace(settings=Settings(work_dir=tmp_path), jail=jail))
+    monkeypatch.setattr(tempfile, "mkdtemp", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with capture_logs() as logs:
+        warm_up(services)
+    assert [line["event"] for line in logs] == ["jail.protections", "jail.cold"]
+    assert {"landlock", "seccomp"} <= logs[0].keys()
+
+
 def test_text_that_would_fill_the_disk_is_stopped(reader: Reader) -> None:
     assert reader.refusal(TEXT, b"word " * 100_000, extract_output_bytes=100_000).code == "EXTRACT_OUTPUT"
 
@@ -168,10 +238,10 @@ def test_a_large_text_flows_through_a_small_child(jail: Jail, tmp_path: Path) ->
     assert max(len(page.text) for page in pages) <= RECORD_CHARACTERS
 
 
-def read(extractor: Any, content: bytes, tmp_path: Path, **options: Any) -> str:
+def read(extractor: Any, content: bytes, tmp_path: Path) -> str:
     path = tmp_path / "document"
     path.write_bytes(content)
-    pages = list(extractor.extract(path, Options(name="document", max_inflated_bytes=_MIB, **options)))
+    pages = list(extractor.extract(path, OPTIONS))
     assert {page.number for page in pages} == {1}
     return "\n".join(page.text for page in pages).rstrip("\n")
 
@@ -300,7 +370,7 @@ def test_what_no_encoding_can_write_never_leaves_the_jail(tmp_path: Path, monkey
         yield Page(2, "a\udc80 \x00page 😀")
 
     monkeypatch.setattr(jailed, "EXTRACTORS", {"text/plain": read})
-    options = {"media_type": "text/plain", "name": "document", "max_inflated_bytes": 0}
+    options = {"media_type": "text/plain", "name": "document", **budgets(Settings())}
     details = jailed.extract(tmp_path, tmp_path / "pages", options)
     assert details == {"pages": 2, "characters": 8, "blank": False, "title": "a title", "unreadable_pages": [2]}
     lines = (tmp_path / "pages").read_bytes().splitlines()

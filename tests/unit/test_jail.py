@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import BrigadeError, Cancelled, Rejected, Retryable
+from common.errors import BrigadeError, Cancelled, DiskFull, Rejected, Retryable
 from common.jail import Jail, Limits
 
 LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=64 << 20, output_bytes=1 << 20)
@@ -96,9 +97,11 @@ def test_a_target_that_does_not_exist_is_a_bug(run: Run) -> None:
         ("sleeps", Limits(0.3, 20, 64 << 20, 1 << 20), "EXTRACT_TIMEOUT", "0.3 seconds"),
         ("loops", Limits(30, 1, 64 << 20, 1 << 20), "EXTRACT_CPU", "1 seconds of CPU"),
         ("hoards", LIMITS, "EXTRACT_MEMORY", "64 MiB of memory"),
-        ("scribbles", LIMITS, "EXTRACT_OUTPUT", "1 MiB of text"),
+        ("scribbles", LIMITS, "EXTRACT_OUTPUT", r"1 MiB of text .* \(BRIGADE_EXTRACT_OUTPUT_BYTES\)"),
         ("segfaults", LIMITS, "EXTRACT_CRASHED", "SIGSEGV"),
-        ("babbles", LIMITS, "EXTRACT_CRASHED", "exit code 0"),
+        ("loops_deaf", Limits(30, 1, 64 << 20, 1 << 20), "EXTRACT_CPU", "BRIGADE_EXTRACT_CPU_SECONDS"),
+        ("hoards_below_python", LIMITS, "EXTRACT_MEMORY", "BRIGADE_EXTRACT_MEMORY_BYTES"),
+        ("sleeps_with_everything_closed", Limits(0.3, 20, 64 << 20, 1), "EXTRACT_TIMEOUT", "BRIGADE_EXTRACT_SECONDS"),
     ],
 )
 def test_whatever_a_child_does_is_a_rejection_that_names_the_budget_and_the_next_run_goes_through(
@@ -108,6 +111,40 @@ def test_whatever_a_child_does_is_a_rejection_that_names_the_budget_and_the_next
         run(target, limits=limits)
     assert caught.value.code == code
     assert run("copies") == {"copied": 10}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": '{"type": "Returned", "deta'},
+        {"text": "nonsense\n", "stays": False},
+        {"text": "x" * 1024, "times": 2048, "stays": True},
+        {"text": '{"type": "Returned", "details": 7}\n'},
+        {"text": '{"type": "Returned", "details": {}}\n', "times": 2},
+        {"text": '{"type": "Ended", "exit_code": 0, "cpu_seconds": 0, "peak_bytes": 0}\n'},
+    ],
+    ids=("half", "nonsense", "no end", "wrong", "twice", "as the zygote"),
+)
+def test_an_answer_that_is_none_is_a_crash(run: Run, answer: dict[str, Any]) -> None:
+    with pytest.raises(Rejected) as caught:
+        run("babbles", **answer)
+    assert caught.value.code == "EXTRACT_CRASHED"
+    assert run("copies") == {"copied": 10}
+
+
+def test_a_child_cannot_say_in_the_zygotes_place_that_it_has_ended(run: Run) -> None:
+    forged = '{"type": "Returned", "details": {}}\n{"exit_code": 0, "cpu_seconds": 0, "peak_bytes": 0}\n'
+    with pytest.raises(Rejected) as caught:
+        run("babbles", text=forged, stays=True, limits=Limits(0.3, 20, 64 << 20, 1 << 20))
+    assert caught.value.code == "EXTRACT_TIMEOUT"
+
+
+def test_a_disk_that_is_full_is_not_the_documents_fault(jail: Jail, tmp_path: Path) -> None:
+    source = tmp_path / "input"
+    source.write_bytes(b"some bytes")
+    with pytest.raises(DiskFull) as caught:
+        jail.run("tests.unit.jail_targets:copies", input=source, output=Path("/dev/full"), options={}, limits=LIMITS)
+    assert caught.value.told == "The worker's disk is full."
 
 
 def test_an_abort_with_the_memory_used_up_is_about_memory(run: Run) -> None:
@@ -127,14 +164,6 @@ def test_a_check_that_raises_kills_the_child(run: Run, tmp_path: Path) -> None:
     assert not _lives(int(_text_of(tmp_path / "output")))
 
 
-@linux
-def test_what_a_child_starts_ends_with_it(run: Run, tmp_path: Path) -> None:
-    run("forks")
-    pids = list(map(int, _text_of(tmp_path / "output").split()))
-    assert len(pids) == (2 if os.getuid() == 0 else 0)
-    _await(lambda: not any(map(_lives, pids)))
-
-
 def test_runs_go_side_by_side(jail: Jail, tmp_path: Path) -> None:
     def run(number: int) -> dict[str, Any]:
         source = tmp_path / str(number)
@@ -151,9 +180,18 @@ def test_runs_go_side_by_side(jail: Jail, tmp_path: Path) -> None:
         assert [found["copied"] for found in threads.map(run, range(40))] == list(range(40))
 
 
-def test_a_dead_zygote_makes_its_run_retryable_and_the_next_run_starts_another(run: Run) -> None:
+@linux
+def test_a_dead_zygote_makes_its_run_retryable_and_the_next_run_starts_another(run: Run, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kills_the_zygote() -> None:
+        child = _text_of(tmp_path / "output")
+        if child and not killed:
+            killed.append(int(_status_of(int(child))["PPid"]))
+            os.kill(killed[0], signal.SIGKILL)
+
     with pytest.raises(Retryable):
-        run("kills_its_keeper")
+        run("sleeps", check=kills_the_zygote)
     assert run("copies") == {"copied": 10}
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
+from structlog.testing import capture_logs
 
 from common.errors import Unavailable
 from common.objects import ObjectStore
@@ -131,3 +132,18 @@ def test_a_store_that_does_not_know_its_targets_yet_is_given_a_moment(monkeypatc
     answers = iter([True])
     with pytest.raises(ClientError):
         migrate._put_rules(objects, {}, patience_seconds=-1)
+
+
+@pytest.mark.parametrize("code", ["BucketAlreadyOwnedByYou", "NotImplemented"])
+def test_a_store_that_tells_nobody_of_events_is_warned_of_and_is_no_failure(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = StubAdmin(QueueConfigurations=[])
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code}}, "PutBucketNotificationConfiguration")
+
+    monkeypatch.setattr(admin, "put_bucket_notification_configuration", refuse)
+    with capture_logs() as said:
+        assert admin.prepare(FAST) == []
+    assert [(line["event"], line["reason"]) for line in said] == [("bucket.no_notifications", code)]

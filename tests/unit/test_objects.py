@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from common import artifacts
 from common.context import Target
-from common.errors import ConfigurationError, Rejected, Superseded, Unavailable
+from common.errors import ConfigurationError, DiskFull, Rejected, Superseded, Unavailable
 from common.objects import ObjectStore
 from common.records import Page, Pin
 from common.settings import Settings
@@ -55,6 +57,19 @@ def test_a_pin_keeps_its_bytes_whatever_happens_to_the_key(store: ObjectStore, t
     assert store.read_range(pin, 2, 3) == b"234"
     assert store.read_range(pin, 8, 100) == b"89"
     assert store.read_range(pin, 10, 5) == b""
+
+
+def test_a_full_disk_is_no_fault_of_the_store_nor_of_the_document(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = put(store, "incoming/full/full.txt", b"0123456789")
+    with pytest.raises(DiskFull, match="A disk became full while reading"):
+        store.download(store.pin(target, 100), Path("/dev/full"))
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda **_: io.FileIO("/dev/full", "r+"))
+    with pytest.raises(DiskFull) as caught:
+        artifacts.write(store, "artifacts/t1/X/0.jsonl", [Page(1, "text")], inline_bytes=1)
+    assert caught.value.told == "The worker's disk is full."
 
 
 def asked(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -211,3 +226,26 @@ def test_a_bucket_that_cannot_be_is_the_documents_own_fault(store: ObjectStore, 
     with pytest.raises(Rejected) as refused:
         store.pin(Target("t8", "d8", 1, "kb", "x", bucket, "incoming/x", "etag"), 100)
     assert refused.value.code == "INVALID_NAME"
+
+
+def test_versions_that_a_listing_leaves_out_are_deleted_all_the_same(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SeaweedFS does where a page ends."""
+    bucket = {"Bucket": "ours"}
+    store.admin.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Enabled"})
+    for name in ("p/a", "p/a", "p/b"):
+        put(store, name, b"x")
+    whole = store._client.list_objects
+    monkeypatch.setattr(store._client, "list_objects", lambda **options: list(whole(**options))[:1])
+    store.delete_prefix("p/")
+    assert "Versions" not in store.admin.list_object_versions(**bucket, Prefix="p/")
+    store.admin.put_bucket_versioning(**bucket, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_a_folder_that_has_no_etag_is_said_to_be_no_object(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JuiceFS has them."""
+    monkeypatch.setattr(store, "_head", lambda *_: SimpleNamespace(etag=None, size=0))
+    with pytest.raises(Rejected, match="folder/: it is no object") as refused:
+        store.pin(Target("t9", "d9", 1, "kb", "folder/", "ours", "incoming/folder/", ""), 100)
+    assert refused.value.code == "NO_OBJECT"

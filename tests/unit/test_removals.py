@@ -124,7 +124,7 @@ def test_ingress_believes_the_bucket_more_than_the_removal(
     objects = cast(ObjectStore, SimpleNamespace(left_by=lambda _event: left))
     broker = FakeBroker()
     ingress = Ingress(database, objects, broker, Outbox(database, broker, lane_runs=1), Failpoints(""))
-    ingress.handle(Delivery("s3.notifications", "webhook", BODY, {}, 1, 1))
+    ingress.handle([Delivery("s3.notifications", "webhook", BODY, {}, 1, 1)])
     (one,) = seen
     assert one[0] == begun
     assert (one[1].key, one[1].sequencer.lstrip("0")) == ("incoming/a b.txt", "17")

@@ -231,7 +231,9 @@ def _peak_of_splitting(source: Path, size: int) -> int:
     ctx = context(settings=_DEFAULTS, tokens=Words())
     tracemalloc.start()
     try:
-        pages = text.extract(source, Options(name="large.txt", max_inflated_bytes=0))
+        pages = text.extract(
+            source, Options(name="large.txt", max_inflated_bytes=0, max_pages=1, max_characters=1 << 40)
+        )
         count = sum(1 for _ in split(ctx, preprocess(ctx, pages)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -49,14 +49,21 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
     op.create_table(
+        "job_runs",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
         "dead_letters",
         sa.Column("id", sa.Text(), primary_key=True),
         sa.Column("queue", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("task_id", sa.Text()),
         sa.Column("step_name", sa.Text()),
+        sa.Column("batch", sa.Integer(), nullable=False, server_default=sa.text("0")),
         sa.Column("died_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_died_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("times", sa.Integer(), nullable=False, server_default=sa.text("1")),
@@ -109,6 +116,7 @@ def downgrade() -> None:
     op.drop_table("dead_letters")
     op.drop_index("documents_leaving", "documents")
     op.drop_index("documents_by_folder", "documents")
+    op.drop_table("job_runs")
     op.drop_table("sweeps")
     op.drop_column("workers", "threads")
     op.drop_column("document_versions", "looked_at")
