@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint model lock clean rabbitmq
+.PHONY: help run test chaos bench lint model lock clean rabbitmq
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # One venv: what `make test` installed is enough for `make run`.
@@ -19,7 +19,11 @@ run: $(RUNNABLE) $(MODEL) rabbitmq ## Start everything; DEMO=0 leaves the sample
 # on a laptop; in CI that is a failure.
 test: .venv/dev.stamp $(MODEL) ## Every test that needs no GPU and no cloud; ARGS go to pytest
 	@env -u BRIGADE_AMQP_URL .venv/bin/python -m deploy.local.install || [ -z "$$CI" ]
-	@exec .venv/bin/python -m pytest tests/unit tests/integration $(ARGS)
+	@exec .venv/bin/python -m pytest tests/unit tests/integration tests/chaos $(ARGS)
+
+chaos: .venv/dev.stamp $(MODEL) rabbitmq ## Break everything for long; SEED=1 ROUNDS=20, ARGS: python -m tests.chaos --help
+	@exec env -u BRIGADE_AMQP_URL .venv/bin/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20) \
+	    $(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(ARGS)
 
 bench: .venv/dev.stamp $(MODEL) rabbitmq ## Measure; ARGS choose sizes
 	@exec .venv/bin/python -m tests.bench $(ARGS)

@@ -24,3 +24,6 @@ class Failpoints:
         if flag is not None and flag.exists():
             flag.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+NONE = Failpoints("")

@@ -7,6 +7,7 @@ from threading import RLock
 from common.access_tokens import AccessTokens
 from common.db import Database
 from common.embedding import Embedder, Tokens
+from common.failpoints import Failpoints
 from common.index import Index
 from common.jail import Jail
 from common.limits import Limits
@@ -36,6 +37,10 @@ class Services:
     @once
     def authenticator(self) -> Authenticator:
         return Authenticator(self.database, self.access_tokens, cache_seconds=self.settings.auth_cache_seconds)
+
+    @once
+    def failpoints(self) -> Failpoints:
+        return Failpoints(self.settings.failpoints)
 
     @once
     def limits(self) -> Limits:

@@ -22,7 +22,9 @@ class Settings(BaseSettings):
 
     # Servers
     database_url: SecretStr = Field(SecretStr("postgresql://127.0.0.1/brigade"), description="Postgres")
-    amqp_url: SecretStr = Field(SecretStr("amqp://127.0.0.1/"), description="RabbitMQ")
+    amqp_url: SecretStr = Field(
+        SecretStr("amqp://127.0.0.1/"), description="RabbitMQ; of a cluster: its nodes, with commas"
+    )
     milvus_uri: str = Field("http://127.0.0.1:19530", description="Milvus, or Milvus Lite's server")
     milvus_token: SecretStr = Field(SecretStr(""), description="Milvus: user:password or an API key")
     s3_endpoint: str = Field("http://127.0.0.1:9000", description="The object store, as our processes reach it")

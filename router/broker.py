@@ -7,6 +7,8 @@ router/fake_broker.py.
 
 from __future__ import annotations
 
+import random
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -28,6 +30,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _RECONNECT_SECONDS = (0.1, 0.5, 1, 2, 5)
+# A password may hold a comma too.
+_BETWEEN_URLS = re.compile(r",(?=amqps?://)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class Broker(Protocol):
         """How many messages wait in each of these queues: those that a consumer has already do not count."""
 
 
+def nodes_of(url: str, *, timeout_seconds: float) -> list[pika.URLParameters]:
+    """How each node of the cluster is reached; `url`: one, or several with commas between them."""
+    nodes = [pika.URLParameters(one) for one in _BETWEEN_URLS.split(url)]
+    for node in nodes:
+        node.socket_timeout = node.stack_timeout = node.blocked_connection_timeout = timeout_seconds
+        node.heartbeat = 30
+    return nodes
+
+
 class PikaBroker:
     """`prefetch`: for each queue to consume, how many deliveries may be under way here.
 
@@ -80,11 +93,7 @@ class PikaBroker:
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         properties.read_any()
-        self._parameters = pika.URLParameters(url)
-        self._parameters.socket_timeout = timeout_seconds
-        self._parameters.stack_timeout = timeout_seconds
-        self._parameters.blocked_connection_timeout = timeout_seconds
-        self._parameters.heartbeat = 30
+        self._nodes = nodes_of(url, timeout_seconds=timeout_seconds)
         self._timeout = timeout_seconds
         self._patience = timeout_seconds if patience_seconds is None else patience_seconds
         self._prefetch = prefetch or {}
@@ -175,7 +184,8 @@ class PikaBroker:
                 failures += 1
 
     def _open(self) -> None:
-        self._connection = pika.BlockingConnection(self._parameters)
+        # One after the other, beginning with any, so that processes spread over a cluster's nodes.
+        self._connection = pika.BlockingConnection(random.sample(self._nodes, len(self._nodes)))
         self._channel = self._connection.channel()
         topology.declare(self._channel)
         self._channel.confirm_delivery()

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from common import lanes
 from common.db import Database
 from common.errors import Unavailable
+from common.failpoints import NONE, Failpoints
 from common.lanes import Due
 from common.steps import StepRef
 from router import letters, topology
@@ -36,9 +37,10 @@ def messages(due: Iterable[Due]) -> list[Message]:
 class Outbox:
     """`lane_runs`: so many runs of a lane may be on their way at least; see common/lanes.py."""
 
-    def __init__(self, database: Database, broker: Broker, *, lane_runs: int) -> None:
+    def __init__(self, database: Database, broker: Broker, *, lane_runs: int, failpoints: Failpoints = NONE) -> None:
         self._database = database
         self._broker = broker
+        self._failpoints = failpoints
         self._lane_runs = lane_runs
         self._sent: list[StepRef] = []
         self._lock = threading.Lock()
@@ -91,6 +93,8 @@ class Outbox:
                 limit=_RELAY_LIMIT,
             )
             self._broker.publish(list(map(letters.to_step, messages(found))))
+            if found:
+                self._failpoints.reach("after_publish", "RELAY")
         self._mark(found)
         if found:
             log.info("outbox.relayed", messages=len(found))

@@ -96,6 +96,7 @@ class Runtime:
             put_off(self._broker, delivery)
         else:
             self._broker.ack(delivery)
+            self._failpoints.reach("after_ack", delivery.key)
 
     def _handle(self, delivery: Delivery) -> None:
         try:

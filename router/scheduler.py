@@ -60,7 +60,9 @@ class Scheduler:
             prefetch=PREFETCH,
             on_delivery=self._undertaker.receive,
         )
-        outbox = Outbox(self._services.database, self._broker, lane_runs=settings.lane_runs)
+        outbox = Outbox(
+            self._services.database, self._broker, lane_runs=settings.lane_runs, failpoints=self._services.failpoints
+        )
 
         def relay() -> int:
             return outbox.relay(

@@ -99,13 +99,12 @@ def depths(config: Settings, names: list[str]) -> list[tuple[str, int | None, in
     import pika
     from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-    parameters = pika.URLParameters(config.amqp_url.get_secret_value())
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = (
-        config.server_timeout_seconds
-    )
+    from router.broker import nodes_of
+
+    nodes = nodes_of(config.amqp_url.get_secret_value(), timeout_seconds=config.server_timeout_seconds)
     found: list[tuple[str, int | None, int | None]] = []
     try:
-        with closing(pika.BlockingConnection(parameters)) as connection:
+        with closing(pika.BlockingConnection(nodes)) as connection:
             for name in names:
                 try:
                     # A channel each: RabbitMQ closes the channel that asked for a queue that is not there.
@@ -115,7 +114,7 @@ def depths(config: Settings, names: list[str]) -> list[tuple[str, int | None, in
                 except ChannelClosedByBroker:
                     found.append((name, None, None))
     except (AMQPError, OSError) as error:
-        at = f"{parameters.host}:{parameters.port}"
+        at = ", ".join(f"{node.host}:{node.port}" for node in nodes)
         raise Unavailable(f"RabbitMQ does not answer at {at}: {error or type(error).__name__}.") from error
     return found
 

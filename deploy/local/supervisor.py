@@ -101,6 +101,11 @@ class Supervisor:
         for name, process in list(self._processes.items()):
             self._clear(name, process)
 
+    def pid(self, name: str) -> int | None:
+        """The program's process, which leads its group; None while there is none."""
+        process = self._processes.get(name)
+        return process.pid if process is not None and process.poll() is None else None
+
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 

@@ -16,6 +16,7 @@ def remove(ctx: Context) -> None:
     services.index.delete_document(document_id)
     if left := services.index.count(document_id):
         raise Retryable(f"Milvus still holds {left:,} of the document's vectors.", code="VECTORS_LEFT")
+    services.failpoints.reach("after_vectors", "REMOVE")
     with services.database.transaction() as connection:
         tasks = removals.task_ids(connection, document_id)
     for task_id in tasks:

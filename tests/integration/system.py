@@ -40,17 +40,21 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 60) 
 
 
 class System:
-    def __init__(self, servers: LocalServers, directory: Path) -> None:
+    def __init__(
+        self, servers: LocalServers, directory: Path, *, api_port: int = 0, settings: Mapping[str, str] = {}
+    ) -> None:
+        """`api_port`: the API's own, if the store's webhook leads elsewhere. `settings`: more of them."""
         self._servers = servers
         self._directory = directory
-        self.url = f"http://127.0.0.1:{servers.api_port}"
+        api_port = api_port or servers.api_port
+        self.url = f"http://127.0.0.1:{api_port}"
         self.key = new_key()
         self.environment: Mapping[str, str] = servers.environment | {
             "BRIGADE_DATABASE_URL": _own_database(servers.postgres.url),
             "BRIGADE_COLLECTION": "system",
             "BRIGADE_URL": self.url,
             "BRIGADE_API_KEY": self.key,
-            "BRIGADE_API_PORT": str(servers.api_port),
+            "BRIGADE_API_PORT": str(api_port),
             # All of the tests' people live at one address.
             "BRIGADE_LOGINS_PER_MINUTE": "0",
             "BRIGADE_FAILURES_PER_MINUTE": "0",
@@ -60,6 +64,7 @@ class System:
             "BRIGADE_EXPIRE_SECONDS": "1",
             "BRIGADE_UPLOAD_PART_BYTES": str(5 << 20),
             "BRIGADE_INDEX_FLUSH_SECONDS": "1",
+            **settings,
         }
         names = {name.removeprefix("BRIGADE_").lower(): value for name, value in self.environment.items()}
         self.settings = Settings.model_validate(names)
