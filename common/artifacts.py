@@ -65,18 +65,20 @@ def write(
     records: Iterable[object],
     *,
     inline_bytes: int,
+    spool_dir: str | None = None,
     cut_records: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Written:
     """Write the records as they come, in constant memory; up to `inline_bytes` stay in the artifact itself.
 
+    `spool_dir`: where larger ones are kept until they are sent; None: the system's place for such files.
     `check` is called while it is being sent to the store, and may raise. Raises `DiskFull` where the disk is, also for
     whoever makes the records.
     """
     encode = msgspec.json.encode
     cuts: list[int] = []
     count = position = 0
-    with disk.translated(), tempfile.SpooledTemporaryFile(max_size=max(inline_bytes, 1)) as spool:
+    with disk.translated(), tempfile.SpooledTemporaryFile(max_size=max(inline_bytes, 1), dir=spool_dir) as spool:
         for record in records:
             line = encode(record) + _NEWLINE
             spool.write(line)

@@ -173,9 +173,8 @@ class ObjectStore:
     def listed(self, bucket: str, prefix: str, after: str | None = None) -> Iterator[Listed]:
         """The objects whose keys begin so, in the order of the store, from behind the key `after` on.
 
-        Where the bucket keeps versions: the newest of each key, unless a delete marker hides it; which version that
-        is, a listing does not tell. (One of versions does, but SeaweedFS's leaves out keys where a page ends, and is
-        as long as there are versions.) In constant memory, 1,000 a request.
+        Where the bucket keeps versions: the newest of each key, unless a delete marker hides it; not which it is. (A
+        listing of versions tells, but SeaweedFS's leaves out keys where a page ends.) 1,000 a request.
         """
         with _refusals("listing", f"{bucket}/{prefix}"):
             for one in self._client.list_objects(bucket_name=bucket, prefix=prefix, recursive=True, start_after=after):

@@ -102,14 +102,15 @@ class Leases:
         elif time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look(runs)
 
-    def keep_alive(self, stop: threading.Event, hang_seconds: float) -> None:
+    def keep_alive(self, stop: threading.Event, hang_seconds: float | None = None) -> None:
         """Beat until told to stop; the body of a thread.
 
         If it cannot for `hang_seconds`, as native code that never returns holds the interpreter, the process tells
         where it is and ends: the alarm goes off in a thread of C, which needs no interpreter.
         """
         while not stop.wait(min(_PROGRESS_SECONDS, self._lease_seconds / 6)):
-            faulthandler.dump_traceback_later(hang_seconds, exit=True)
+            if hang_seconds is not None:
+                faulthandler.dump_traceback_later(hang_seconds, exit=True)
             try:
                 self.beat()
             except Unavailable as error:

@@ -188,6 +188,7 @@ class Runtime:
             artifacts.key_of(claim.ref.task_id, job.step.name, claim.ref.batch),
             _watched(result, run) if contract.makes.stream else [result],
             inline_bytes=self._settings.inline_artifact_bytes,
+            spool_dir=str(self._settings.work_dir),
             # For the next step that works in shares, if there is one.
             cut_records=next((step.batch for step in _after(job) if step.batch), None),
             check=run.check,

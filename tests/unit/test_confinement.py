@@ -85,6 +85,7 @@ def test_a_child_may_signal_itself_as_abort_does(jail: Jail, tmp_path: Path) -> 
     assert jail.run(target, input=source, output=tmp_path / "output", options={}, limits=LIMITS) == {}
 
 
+@pytest.mark.skipif(not os.environ.get("CI"), reason="a laptop's kernel may lack them; CI's must not")
 def test_this_machine_has_the_protections_that_are_tried_here() -> None:
     protections = confinement.protections()
     assert protections["landlock"] >= 3
