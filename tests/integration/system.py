@@ -165,7 +165,12 @@ class System:
             task = self.client.task(task_id)
             return task if task.ended else None
 
-        return wait_for(look, f"task {task_id} ends", seconds)
+        try:
+            return wait_for(look, f"task {task_id} ends", seconds)
+        except AssertionError as error:
+            task = self.client.task(task_id)
+            steps = {step.step_name: step.status for step in task.task_details}
+            raise AssertionError(f"{error}: it is {task.status}, {steps}. {task.waiting_for}") from None
 
     def ingest(self, key: str, body: bytes) -> Task:
         """Drop an object and wait for its task's end."""
