@@ -136,7 +136,7 @@ class Runtime:
         """Run the claimed step and write down how it ended."""
         started = time.monotonic()
         details: dict[str, Any] = {}
-        outcome, outgoing = "completed", _Outgoing()
+        outcome, outgoing = "interrupted", _Outgoing()  # what stays of it if not even its end can be written down
         try:
             if claim.attempt > self._settings.max_attempts:
                 raise BrigadeError(f"The worker died in each of {claim.attempt - 1} runs.", code="WORKER_DIED")
@@ -144,6 +144,7 @@ class Runtime:
                 written = self._call(job, claim, run, details)
             self._failpoints.reach("after_run", job.step.name)
             outgoing = self._finish(job, claim, written, details)
+            outcome = "completed"
         except ShuttingDown:
             outcome = "released"
             self._release(claim)
