@@ -143,8 +143,8 @@ def _text(value: object) -> str:
 
 
 def _queue(value: object) -> str:
-    """A queue of ours, or nothing: whatever else a sender calls it is not worked off here."""
-    return value if isinstance(value, str) and value in topology.queue_names() else ""
+    """A queue of ours, or nothing: whatever else a sender calls it is not worked off here, nor is where it lies."""
+    return value if isinstance(value, str) and value in topology.queue_names() and value != topology.DEAD else ""
 
 
 def _moment(value: object) -> datetime | None:

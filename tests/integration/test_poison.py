@@ -50,6 +50,7 @@ def publish(system: System, queue: str, *bodies: bytes, properties: pika.BasicPr
     """Straight into a queue, as anybody may who has RabbitMQ's password."""
     with pika.BlockingConnection(pika.URLParameters(system.environment["BRIGADE_AMQP_URL"])) as connection:
         channel = connection.channel()
+        channel.confirm_delivery()  # or what a channel still holds when it is closed is lost
         for body in bodies:
             channel.basic_publish("", queue, body, properties)
 
