@@ -94,10 +94,13 @@ def make_key(settings: Settings, key: Credentials, policy: str, *, name: str) ->
 
 
 def remove_key(settings: Settings, key: Credentials, *, name: str) -> None:
-    """Remove a key that was made, and its policy. Raises `NotMade`."""
-    with _admin(settings) as admin:
-        admin.user_remove(key.access_key)
-        admin.policy_remove(name)
+    """Remove a key that was made, and its policy, also where only one of them is there. Raises `NotMade`."""
+    try:
+        with _admin(settings) as admin:
+            admin.user_remove(key.access_key)
+    finally:
+        with _admin(settings) as admin:
+            admin.policy_remove(name)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from deploy.store_checks.ground import Ground
 # How everything is named that the checks make: buckets, prefixes, keys.
 OURS = "brigade-check-"
 _MOST_LAYERS = 5
+_PAUSES = (0.2, 1.0)  # seconds, between tries to remove a key
 _NO_KEY = {"s3_signing_access_key": SecretStr(""), "s3_signing_secret_key": SecretStr("")}
 
 
@@ -116,11 +118,16 @@ def _restricted_key(stack: ExitStack, settings: Settings, prefix: str) -> tuple[
 
 
 def _remove_key(settings: Settings, key: Credentials, made: list[Credentials]) -> None:
-    try:
-        remove_key(settings, key, name=key.access_key)
-    except NotMade:
-        if made:  # else it is only said once more that the store makes none
-            raise
+    for pause in (*_PAUSES, None):
+        try:
+            remove_key(settings, key, name=key.access_key)
+        except NotMade:
+            if pause is not None:  # a store that is still making it removes it a moment later
+                time.sleep(pause)
+            elif made:  # else it is only said once more that the store makes none
+                raise
+        else:
+            return
 
 
 def _remove_bucket(ground: Ground) -> None:

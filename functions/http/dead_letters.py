@@ -10,7 +10,7 @@ import msgspec
 from common import audit, dead_letter_views, dead_letters, redriving
 from common.dead_letter_views import LetterView, WholeLetterView
 from common.dead_letters import Wanted
-from common.errors import Conflict, NotFound, Refused
+from common.errors import Conflict, NotFound, RequestError
 from common.http import Call
 from common.paging import Cursor, Limit
 
@@ -105,7 +105,7 @@ def redrive_dead_letters(call: Call, body: RedriveRequest) -> Redrive:
     """
     by_kind = body.queue is not None or body.code is not None
     if [body.ids is not None, by_kind, body.all].count(True) != 1:
-        raise Refused("Say which letters: by ids, by queue and code, or all of them.", code="WHICH_LETTERS")
+        raise RequestError("Say which letters: by ids, by queue and code, or all of them.", code="WHICH_LETTERS")
     wanted = Wanted(body.queue, body.code, ids=body.ids)
     ids, following = body.ids, None
     if ids is None:

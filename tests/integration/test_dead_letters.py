@@ -13,7 +13,7 @@ import pytest
 from common import dead_letters
 from common.dead_letter_views import WholeLetterView
 from common.dead_letters import Letter
-from common.errors import Conflict, NotFound, Refused, Rejected, Retryable, Unavailable
+from common.errors import Conflict, NotFound, Rejected, Retryable, Unavailable
 from common.http import Call
 from common.principal import Principal
 from functions.http.dead_letters import (
@@ -306,7 +306,7 @@ def test_a_message_that_rabbitmq_gave_up_is_put_back_on_its_queue(rig: Rig) -> N
 
 @pytest.mark.parametrize("which", [{}, {"all": True, "queue": "q"}, {"ids": ["a"], "code": "c"}])
 def test_which_letters_are_meant_must_be_said(rig: Rig, which: dict[str, Any]) -> None:
-    with pytest.raises(Refused, match="Say which"):
+    with pytest.raises(RequestError, match="Say which"):
         redrive_dead_letters(call(rig), RedriveRequest(**which))
 
 
