@@ -13,7 +13,7 @@ import pytest
 from common import dead_letters
 from common.dead_letter_views import WholeLetterView
 from common.dead_letters import Letter
-from common.errors import Conflict, NotFound, Rejected, Retryable, Unavailable
+from common.errors import Conflict, NotFound, Rejected, RequestError, Retryable, Unavailable
 from common.http import Call
 from common.principal import Principal
 from functions.http.dead_letters import (
