@@ -105,7 +105,7 @@ def redrive_dead_letters(call: Call, body: RedriveRequest) -> Redrive:
     """
     by_kind = body.queue is not None or body.code is not None
     if [body.ids is not None, by_kind, body.all].count(True) != 1:
-        raise RequestError("Say which letters: by ids, by queue and code, or all of them.", code="WHICH_LETTERS")
+        raise RequestError("Say which letters: by ids, by queue and code, or all of them.", code="INVALID_BODY")
     wanted = Wanted(body.queue, body.code, ids=body.ids)
     ids, following = body.ids, None
     if ids is None:
