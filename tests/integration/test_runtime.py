@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from common import steps, tasks
 from common.context import Context
@@ -94,6 +95,20 @@ def test_a_step_whose_worker_died_is_taken_over_when_its_lease_has_ended(rig: Ri
     task = rig.task(task_id)
     assert task["status"] == "COMPLETED"
     assert task["task_details"][1]["attempt"] == 2
+
+
+def test_a_run_whose_end_cannot_be_written_down_is_not_told_as_completed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("Postgres is away.", server="postgres")
+
+    rig.arrive()
+    for name in ("finish", "retry_later"):
+        monkeypatch.setattr(steps, name, away)
+    with capture_logs() as told:
+        rig.runtime.handle(rig.broker.queues["brigade.step.extract_text"].popleft())
+    assert [one["outcome"] for one in told if one["event"] == "step.ended"] == ["interrupted"]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(rig: Rig) -> None:
