@@ -47,6 +47,13 @@ class Database:
             yield connection
 
     @contextmanager
+    def shared(self, name: str) -> Iterator[None]:
+        """Hold the lock `name` beside others who share it; whoever holds it exclusively is waited for."""
+        with self.transaction() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))"), {"name": name})
+            yield
+
+    @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
         """Whether the lock `name` was free, and is ours now. For what takes minutes: no transaction is open meanwhile.
 

@@ -7,7 +7,8 @@ engine/collection.py and storage/wal.py):
 - A flush swaps the table in memory and the log one after the other: an upsert between the two lands in a table that
   is no longer read, or in a log that is deleted. Two flushes at once fail with "current_seq is monotonic".
 - A read that overlaps a flush can miss the rows being flushed, for that one answer.
-So every write and flush, and the reads that must be exact, hold one lock that all processes share. Searches do not.
+So every write and flush, and the reads that must be exact, hold one lock that all processes share. Searches wait for
+no writer; they hold another lock together, which a flush has alone.
 
 One thing no client can guard: the first two requests after a start of Milvus Lite, be they reads, may each open the
 collection, and what is written through one of the two is lost. Who starts the server lets nobody in before it has
@@ -19,7 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
@@ -60,9 +61,11 @@ class Index:
         self._settings = settings
         self._collection = settings.collection
         self._server = Server(settings)
-        # This process's threads queue here, so that one connection to Postgres is enough.
+        # This process's writers queue here, so that one connection to Postgres is enough for them all.
         self._mutex = threading.Lock()
         self._database = Database(settings, connections=1)
+        # Connections of their own: a search that waits must not hold one that a writer needs.
+        self._searching = Database(settings)
 
     def ensure(self, dimension: int) -> None:
         """Make the collection, its indexes, and load it, as far as that is not done. Any number may call it at once."""
@@ -91,7 +94,7 @@ class Index:
                 self._server.call("upsert", self._collection, data=batch)
                 unflushed += len(batch)
                 if self._server.lite and unflushed >= self._settings.index_flush_rows:
-                    self._server.call("flush", self._collection)
+                    self._flush()
                     unflushed = 0
             total += len(batch)
         return total
@@ -198,7 +201,7 @@ class Index:
         """Milvus Lite only: make fresh rows fast to search. 1 ms when there are none; Milvus does it by itself."""
         if self._server.lite:
             with self._alone():
-                self._server.call("flush", self._collection)
+                self._flush()
 
     def ping(self) -> None:
         """Raise `Unavailable` unless the server answers."""
@@ -207,10 +210,21 @@ class Index:
     def close(self) -> None:
         self._server.close()
         self._database.close()
+        self._searching.close()
 
     def _hits(self, method: str, **options: Any) -> list[Hit]:
-        (found,) = self._server.call_loaded(method, self._collection, output_fields=list(HIT_FIELDS), **options)
+        with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
+            (found,) = self._server.call_loaded(method, self._collection, output_fields=list(HIT_FIELDS), **options)
         return [decode(one) for one in found]
+
+    def _flush(self) -> None:
+        """Whoever calls this holds the writers' lock."""
+        with self._searching.exclusive(self._flushes):
+            self._server.call("flush", self._collection)
+
+    @property
+    def _flushes(self) -> str:
+        return f"milvus-flush:{self._collection}"
 
     def _delete(self, where: str) -> None:
         with self._alone():

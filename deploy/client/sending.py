@@ -107,10 +107,15 @@ class _Urls:
             if fresh:
                 del self._known[number]
             if number not in self._known:
-                following = [n for n in self._missing if n >= number and n not in self._known]
-                for part in self._sign(following[: 1 if fresh else _SIGNED_AT_ONCE]).parts:
+                for part in self._sign([number] if fresh else self._next(number)).parts:
                     self._known[part.number] = part.url
             return self._known[number]
+
+    def _next(self, number: int) -> list[int]:
+        """The parts to be signed with this one: also those before it, whose threads may come to ask only now."""
+        unknown = [n for n in self._missing if n not in self._known]
+        first = max(0, unknown.index(number) - _PARTS_AT_ONCE)
+        return unknown[first : first + _SIGNED_AT_ONCE]
 
 
 def _passes(error: Unavailable | UploadRefused) -> bool:

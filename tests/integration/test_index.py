@@ -109,6 +109,19 @@ def test_hybrid_search_puts_first_what_both_ways_favour(index: Index) -> None:
     assert hits[0].score == pytest.approx(2 / 61), "first of both lists, fused with k = 60"
 
 
+def test_what_was_just_written_is_found_while_it_is_flushed(index: Index) -> None:
+    # A flush swaps the table of fresh rows some milliseconds before they are anywhere else.
+    missed = []
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(30):
+            index.upsert(rows(f"d{number}", "alpha", "beta"))
+            flush = threads.submit(index.flush)
+            while not flush.done():
+                if not find(index, "alpha", mode="keyword", documents=(f"d{number}",)):
+                    missed.append(number)
+    assert missed == []
+
+
 def test_what_was_just_written_is_found_before_and_after_a_flush(index: Index) -> None:
     index.upsert(rows("d1", "alpha"))
     before = find(index, "alpha")
