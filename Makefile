@@ -19,7 +19,7 @@ run: $(RUNNABLE) $(MODEL) rabbitmq ## Start everything; DEMO=0 leaves the sample
 # on a laptop; in CI that is a failure.
 test: .venv/dev.stamp $(MODEL) ## Every test that needs no GPU and no cloud; ARGS go to pytest
 	@env -u BRIGADE_AMQP_URL .venv/bin/python -m deploy.local.install || [ -z "$$CI" ]
-	@exec .venv/bin/python -m pytest -n 2 --dist loadfile tests/chaos tests/integration tests/unit $(ARGS)
+	@exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/chaos tests/integration tests/unit $(ARGS)
 
 chaos: .venv/dev.stamp $(MODEL) rabbitmq ## Break everything for long; SEED=1 ROUNDS=20, ARGS: python -m tests.chaos --help
 	@exec env -u BRIGADE_AMQP_URL .venv/bin/python -m tests.chaos --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20) \

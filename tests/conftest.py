@@ -20,3 +20,12 @@ def _loggers_can_be_listened_to() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(structlog, "configure", configure_without_keeping)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_each_tests_own() -> Iterator[None]:
+    """A command that runs in this process says how much is logged, which is not for the tests after it."""
+    kept = structlog.get_config()
+    kept["processors"] = list(kept["processors"])  # who listens changes the list itself
+    yield
+    structlog.configure(**kept)

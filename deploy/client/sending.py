@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from common.errors import Cancelled, Unavailable
-from deploy.client.shapes import SignedParts, Ticket
+from deploy.client.shapes import SignedPart, SignedParts, Ticket
 from deploy.client.store import Store, UploadRefused, pieces_of
 
 _PARTS_AT_ONCE = 4
@@ -37,7 +37,7 @@ class Sending:
     def parts(self, ticket: Ticket, missing: Sequence[int], sign: Callable[[Sequence[int]], SignedParts]) -> None:
         """Those that are missing. `sign` makes URLs where the ticket's run out, or are good no more."""
         each = ticket.part_size or self._size
-        urls = _Urls(ticket, missing, sign)
+        urls = Urls(ticket.parts, missing, sign)
         self._heard(self._size - sum(self._size_of(number, each) for number in missing))
 
         def send(number: int) -> None:
@@ -93,11 +93,13 @@ class Sending:
                 raise
 
 
-class _Urls:
+class Urls:
     """The parts' URLs, signed some at a time when they are needed."""
 
-    def __init__(self, ticket: Ticket, missing: Sequence[int], sign: Callable[[Sequence[int]], SignedParts]) -> None:
-        self._known = {part.number: part.url for part in ticket.parts}
+    def __init__(
+        self, signed: Sequence[SignedPart], missing: Sequence[int], sign: Callable[[Sequence[int]], SignedParts]
+    ) -> None:
+        self._known = {part.number: part.url for part in signed}
         self._missing = sorted(missing)
         self._sign = sign
         self._lock = threading.Lock()

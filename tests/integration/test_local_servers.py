@@ -262,6 +262,9 @@ def test_the_safe_lane_tells_later_what_nobody_heard_even_if_the_store_was_kille
     store = _minio(telling.environment)
     _notify(store, "safe-lane", "SAFE")
     _put(store, "safe-lane", "incoming/unheard.txt")
+    # The store answers a moment before the event is on its disk: what it promises begins there.
+    kept = telling.store.directory / "notifications"
+    wait_until(lambda: any(one.is_file() for one in kept.rglob("*")), seconds=15, what="the event is kept")
     telling.store.kill()
     telling.store.start()
     with hearing(telling.api_port) as heard:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,25 @@ import pytest
 
 from common.errors import Cancelled, Unavailable
 from deploy.client import Client, UploadRefused
+from deploy.client.sending import Urls
+from deploy.client.shapes import SignedPart, SignedParts
 
 PART = 4
 CONTENT = bytes(range(65, 65 + 18))  # four whole parts and half a one
 COUNT = 5
+
+
+def test_the_part_whose_thread_asks_first_is_signed_with_those_before_it() -> None:
+    asked: list[list[int]] = []
+
+    def sign(numbers: Sequence[int]) -> SignedParts:
+        asked.append(list(numbers))
+        return SignedParts([SignedPart(number, f"url-{number}", PART) for number in numbers], datetime.now(UTC))
+
+    urls = Urls([SignedPart(1, "url-1", PART)], [1, 2, 3, 4], sign)
+    assert [urls.get(number, fresh=False) for number in (3, 1, 2, 4)] == ["url-3", "url-1", "url-2", "url-4"]
+    urls.get(2, fresh=True)
+    assert asked == [[2, 3, 4], [2]]
 
 
 @dataclass
