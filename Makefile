@@ -67,9 +67,10 @@ rabbitmq: $(RUNNABLE)
 	fi; \
 	echo "Making .venv with $$($$python --version) …"; $$python -m venv .venv
 
+# What is used is compiled when it is first used; all of it would take half a minute.
 # The stamp is written last: an interrupted installation is taken up again.
 .venv/%.stamp: requirements/%.txt pyproject.toml | .venv/bin/pip
 	@echo 'Installing what requirements/$*.txt lists …'
-	$(PIP) install --require-hashes -r requirements/$*.txt
+	$(PIP) install --no-compile --require-hashes -r requirements/$*.txt
 	$(PIP) install --no-deps -e .
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +90,19 @@ class System:
         with self._processes("worker", **environment) as workers:
             workers.settle()
             workers.start("worker", [*_BRIGADE, "worker"])
+            self._worker = workers
             yield workers.log("worker")
+
+    @contextmanager
+    def nobody_works(self) -> Iterator[None]:
+        """The worker stands still, in a moment when it has nothing to do: cheaper than to start another."""
+        pid = self._worker.pid("worker")
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def another_api(self) -> Iterator[str]:
