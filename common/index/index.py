@@ -26,15 +26,18 @@ from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from pymilvus import AnnSearchRequest, RRFRanker
 
 from common.db import Database
 from common.errors import ConfigurationError
-from common.index.rows import HIT_FIELDS, Hit, Row, checked, decode, encode, one_of
+from common.index.rows import HIT_FIELDS, Hit, Row, checked, decode, encode, is_ours, one_of
 from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
 from common.index.server import Server
 from common.settings import Settings
+
+log = structlog.get_logger()
 
 Mode = Literal["hybrid", "dense", "keyword"]
 
@@ -139,7 +142,8 @@ class Index:
     def chunks(self, document_ids: Collection[str] | None = None) -> Iterator[list[tuple[str, int, int]]]:
         """(document id, version, chunk) of every row, or of every row of these documents, in pages.
 
-        The lock is held for a page at a time: what is written meanwhile may be missed.
+        The lock is held for a page at a time: what is written meanwhile may be missed. Rows of a kind that we never
+        write are somebody else's, who may keep them.
         """
         where = "" if document_ids is None else one_of("document_id", document_ids)
         with self._alone():
@@ -157,7 +161,10 @@ class Index:
                     page = pages.next()
                 if not page:
                     return
-                yield [(row["document_id"], row["version"], row["chunk"]) for row in page]
+                ours = [row for row in page if is_ours(row["document_id"])]
+                if len(ours) < len(page):
+                    log.warning("index.rows_of_others", collection=self._collection, rows=len(page) - len(ours))
+                yield [(row["document_id"], row["version"], row["chunk"]) for row in ours]
         finally:
             pages.close()
 

@@ -50,9 +50,14 @@ class Hit:
 HIT_FIELDS = ("document_id", "version", "chunk", "page", "start", "end", "text")
 
 
+def is_ours(identifier: str) -> bool:
+    """Whether it is 1 to 64 letters, digits, `_` and `-`, as all that we write."""
+    return _ID.fullmatch(identifier) is not None
+
+
 def checked(identifier: str) -> str:
-    """The same id, or ValueError if it is not 1 to 64 letters, digits, `_` and `-`."""
-    if not _ID.fullmatch(identifier):
+    """The same id, or ValueError if it is none of ours."""
+    if not is_ours(identifier):
         raise ValueError(f"Not an id: {identifier[:80]!r}")
     return identifier
 

@@ -72,14 +72,16 @@ def _row(services: Services, watch: Watch, level: int) -> dict[str, float]:
     seconds = _timed(lambda: _sweep(services, watch, level))
     cpu = time.process_time() - cpu
     database = services.database
-    with database.transaction() as connection:
+    listing = _timed(lambda: sum(1 for _ in services.objects.listed(bucket, _PREFIX)))
+    documents = _timed(lambda: sum(1 for _ in sweeping.documents(database, bucket, _PREFIX, None, folders=False)))
+    with database.transaction() as connection:  # the scheduler's own may have looked for them a moment ago
         connection.execute(text("UPDATE document_versions SET looked_at = NULL WHERE etag IS NULL"))
     return {
         "objects": level,
         "seconds": seconds,
         "cpu": round(cpu, 2),
-        "listing": _timed(lambda: sum(1 for _ in services.objects.listed(bucket, _PREFIX))),
-        "documents": _timed(lambda: sum(1 for _ in sweeping.documents(database, bucket, _PREFIX, None, folders=False))),
+        "listing": listing,
+        "documents": documents,
         "quick": _timed(lambda: sweep_quickly(services, watches())),
     }
 

@@ -9,15 +9,18 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydantic import SecretStr
+from pymilvus import MilvusClient
 
 from common.errors import ConfigurationError, Unavailable
 from common.index import Hit, Index, Row
+from common.index.rows import encode
 from common.records import Chunk, EmbeddedChunk
 from common.settings import Settings
 from deploy.local.servers import LocalServers
@@ -107,6 +110,14 @@ def test_hybrid_search_puts_first_what_both_ways_favour(index: Index) -> None:
     hits = find(index, "kernel panic")
     assert [hit.chunk for hit in hits] == [0, 1, 2]
     assert hits[0].score == pytest.approx(2 / 61), "first of both lists, fused with k = 60"
+
+
+def test_rows_that_somebody_else_wrote_are_passed_over_where_all_are_listed(index: Index, settings: Settings) -> None:
+    index.upsert(rows("d1", "alpha"))
+    with closing(MilvusClient(settings.milvus_uri)) as milvus:
+        theirs = {**encode(rows("d2", "beta")[0]), "id": "x", "document_id": 'a" or version > 0 --'}
+        milvus.upsert(settings.collection, [theirs])
+    assert list(index.chunks()) == [[("d1", 1, 0)]]
 
 
 def test_what_was_just_written_is_found_while_it_is_flushed(index: Index) -> None:

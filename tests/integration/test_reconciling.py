@@ -6,26 +6,24 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import text
 
-from common import documents, removals, uploads
+from common import documents, removals
 from common.events import ObjectCreated, ObjectRemoved
 from common.objects import ObjectStore
-from common.principal import Principal
 from common.reconciling import Outcome, Reconciler
 from common.steps import StepRef
 from router.table import DOCUMENT_DELETE
 from tests.integration.rig import Rig
-from tests.integration.told_store import ToldStore
+from tests.integration.scene import Scene
 
 pytestmark = pytest.mark.integration
 
 KEY = "incoming/a.txt"
 
 
-class Scene:
+class KeyScene(Scene):
     def __init__(self, rig: Rig) -> None:
-        self.rig, self.store = rig, ToldStore()
+        super().__init__(rig)
         self.reconciler = Reconciler(
             rig.database, cast(ObjectStore, self.store), rig.pipeline, DOCUMENT_DELETE, grace_seconds=10
         )
@@ -43,38 +41,19 @@ class Scene:
                 return documents.depart(connection, event, DOCUMENT_DELETE)
             return documents.arrive(connection, event, self.rig.pipeline, DOCUMENT_DELETE)
 
-    def rows(self, statement: str) -> list[Any]:
-        with self.rig.database.transaction() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
     def etags(self) -> list[Any]:
         return self.rows("SELECT version, etag FROM document_versions ORDER BY document_id, version")
 
     def end(self, status: str, code: str = "X") -> None:
         self.rig.sql(f"UPDATE tasks SET status = '{status}', error_code = '{code}', completed_at = now()")
 
-    def announce(self) -> uploads.Announcement:
-        with self.rig.database.transaction() as connection:
-            return uploads.announce(
-                connection,
-                self.rig.pipeline,
-                caller=Principal("admin", is_admin=True),
-                bucket="b",
-                filename="a.txt",
-                size=5,
-                content_type="text/plain",
-                metadata={},
-                knowledge_base_id="default",
-                expires_seconds=60,
-            )
-
 
 @pytest.fixture
-def scene(rig: Rig) -> Scene:
-    return Scene(rig)
+def scene(rig: Rig) -> KeyScene:
+    return KeyScene(rig)
 
 
-def test_a_drop_an_overwrite_and_a_removal_are_made_up_once_each(scene: Scene) -> None:
+def test_a_drop_an_overwrite_and_a_removal_are_made_up_once_each(scene: KeyScene) -> None:
     scene.store.put(KEY, "e1")
     assert [scene.look(), scene.look()] == [Outcome.ARRIVED, Outcome.SAME]
     scene.store.put(KEY, "e2")
@@ -85,7 +64,7 @@ def test_a_drop_an_overwrite_and_a_removal_are_made_up_once_each(scene: Scene) -
     assert scene.rig.count("documents WHERE deleted_at IS NULL") == 0
 
 
-def test_an_announced_upload_begins_with_the_type_that_the_store_tells(scene: Scene) -> None:
+def test_an_announced_upload_begins_with_the_type_that_the_store_tells(scene: KeyScene) -> None:
     one = scene.announce()
     assert scene.look(one.key) is Outcome.SAME, "nobody misses what was only announced"
     scene.store.put(one.key, "e1")
@@ -96,7 +75,7 @@ def test_an_announced_upload_begins_with_the_type_that_the_store_tells(scene: Sc
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "COMPLETED"])
 @pytest.mark.parametrize("as_listed", [True, False])
-def test_a_notification_that_comes_late_begins_nothing_again(scene: Scene, status: str, as_listed: bool) -> None:
+def test_a_notification_that_comes_late_begins_nothing_again(scene: KeyScene, status: str, as_listed: bool) -> None:
     late = scene.store.put(KEY, "e1")
     assert (scene.look_as_listed() if as_listed else scene.look()) is Outcome.ARRIVED
     scene.end(status)
@@ -104,14 +83,14 @@ def test_a_notification_that_comes_late_begins_nothing_again(scene: Scene, statu
     assert scene.etags() == [(1, "e1")]
 
 
-def test_other_bytes_within_the_same_second_are_news(scene: Scene) -> None:
+def test_other_bytes_within_the_same_second_are_news(scene: KeyScene) -> None:
     scene.store.put(KEY, "e1", back=60.5)
     scene.look()
     assert scene.tell(scene.store.put(KEY, "e2", back=60.2))
     assert scene.etags() == [(1, "e1"), (2, "e2")]
 
 
-def test_a_removal_that_is_told_late_removes_nothing_new(scene: Scene) -> None:
+def test_a_removal_that_is_told_late_removes_nothing_new(scene: KeyScene) -> None:
     scene.tell(scene.store.put(KEY, "e1"))
     late = scene.store.remove(KEY)
     assert scene.look() is Outcome.REMOVED
@@ -120,7 +99,7 @@ def test_a_removal_that_is_told_late_removes_nothing_new(scene: Scene) -> None:
     assert scene.tell(scene.store.put(KEY, "e3", back=30)), "what is put there later is another document"
 
 
-def test_what_a_real_event_changes_meanwhile_is_left_to_it(scene: Scene) -> None:
+def test_what_a_real_event_changes_meanwhile_is_left_to_it(scene: KeyScene) -> None:
     late = scene.store.put(KEY, "e1")
     scene.store.answering = lambda: scene.tell(late)
     assert scene.look() is Outcome.CHANGED
@@ -131,7 +110,7 @@ def test_what_a_real_event_changes_meanwhile_is_left_to_it(scene: Scene) -> None
     assert scene.rig.count("documents WHERE deleted_at IS NULL") == 1
 
 
-def test_what_a_person_deletes_meanwhile_does_not_come_back(scene: Scene) -> None:
+def test_what_a_person_deletes_meanwhile_does_not_come_back(scene: KeyScene) -> None:
     scene.tell(scene.store.put(KEY, "e1"))
     ((document_id,),) = scene.rows("SELECT id FROM documents")
 
@@ -147,7 +126,7 @@ def test_what_a_person_deletes_meanwhile_does_not_come_back(scene: Scene) -> Non
     assert scene.look() is Outcome.LEAVING
 
 
-def test_bytes_of_a_document_that_is_being_deleted_are_left_to_its_removal(scene: Scene) -> None:
+def test_bytes_of_a_document_that_is_being_deleted_are_left_to_its_removal(scene: KeyScene) -> None:
     scene.tell(scene.store.put(KEY, "e1"))
     ((document_id,),) = scene.rows("SELECT id FROM documents")
     with scene.rig.database.transaction() as connection:
@@ -157,7 +136,7 @@ def test_bytes_of_a_document_that_is_being_deleted_are_left_to_its_removal(scene
     assert scene.look() is Outcome.ARRIVED, "other bytes are another document"
 
 
-def test_an_upload_that_comes_while_its_document_is_deleted_is_deleted_too_and_once(scene: Scene) -> None:
+def test_an_upload_that_comes_while_its_document_is_deleted_is_deleted_too_and_once(scene: KeyScene) -> None:
     one = scene.announce()
     with scene.rig.database.transaction() as connection:
         removals.ask(connection, one.document_id, DOCUMENT_DELETE, user_id="admin")
@@ -167,14 +146,14 @@ def test_an_upload_that_comes_while_its_document_is_deleted_is_deleted_too_and_o
     assert scene.rig.count("tasks WHERE type = 'DOCUMENT_DELETE'") == 2
 
 
-def test_what_is_young_by_the_stores_clock_is_left_to_its_notification(scene: Scene) -> None:
+def test_what_is_young_by_the_stores_clock_is_left_to_its_notification(scene: KeyScene) -> None:
     scene.store.put(KEY, "e1", back=5)
     assert scene.look() is Outcome.YOUNG
     scene.store.now += timedelta(seconds=10)
     assert scene.look() is Outcome.ARRIVED
 
 
-def test_a_store_whose_clock_was_set_back_is_believed_all_the_same(scene: Scene) -> None:
+def test_a_store_whose_clock_was_set_back_is_believed_all_the_same(scene: KeyScene) -> None:
     scene.tell(scene.store.put(KEY, "e1", back=-7200))  # the clock was two hours ahead
     scene.store.put(KEY, "e2", back=60)
     assert scene.look() is Outcome.ARRIVED
@@ -183,7 +162,7 @@ def test_a_store_whose_clock_was_set_back_is_believed_all_the_same(scene: Scene)
     assert scene.look() is Outcome.ARRIVED, "nothing is young for two hours"
 
 
-def test_an_older_version_that_came_back_is_newer_than_the_events_before_it(scene: Scene) -> None:
+def test_an_older_version_that_came_back_is_newer_than_the_events_before_it(scene: KeyScene) -> None:
     old = scene.store.put(KEY, "old", back=7200)
     scene.tell(old)
     newest = scene.store.put(KEY, "newest", back=60)
@@ -194,7 +173,7 @@ def test_an_older_version_that_came_back_is_newer_than_the_events_before_it(scen
     assert [etag for _, etag in scene.etags()] == ["old", "newest", "old"]
 
 
-def test_a_store_that_refuses_to_answer_removes_nothing(scene: Scene) -> None:
+def test_a_store_that_refuses_to_answer_removes_nothing(scene: KeyScene) -> None:
     scene.tell(scene.store.put(KEY, "e1"))
     scene.store.refused = {KEY}
     with pytest.raises(Exception, match="AccessDenied"):

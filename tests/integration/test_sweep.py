@@ -11,9 +11,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from common import uploads
 from common.merging import by_folder
-from common.principal import Principal
 from common.services import Services
 from common.settings import Settings
 from common.steps import StepRef
@@ -21,14 +19,14 @@ from deploy.cli import app
 from functions.schedule.sweep import Swept, sweep, sweep_quickly
 from router.table import watches
 from tests.integration.rig import Rig
-from tests.integration.told_store import ToldStore
+from tests.integration.scene import Scene
 
 pytestmark = pytest.mark.integration
 
 
-class Scene:
+class SweepScene(Scene):
     def __init__(self, rig: Rig) -> None:
-        self.rig, self.store = rig, ToldStore()
+        super().__init__(rig)
         self.limit(1000)
         self.sent: list[StepRef] = []
 
@@ -50,29 +48,10 @@ class Scene:
     def live(self) -> set[str]:
         return {key for (key,) in self.rows("SELECT object_key FROM documents WHERE deleted_at IS NULL")}
 
-    def rows(self, statement: str) -> list[Any]:
-        with self.rig.database.transaction() as connection:
-            return [tuple(row) for row in connection.execute(text(statement))]
-
-    def announce(self) -> uploads.Announcement:
-        with self.rig.database.transaction() as connection:
-            return uploads.announce(
-                connection,
-                self.rig.pipeline,
-                caller=Principal("admin", is_admin=True),
-                bucket="b",
-                filename="a.txt",
-                size=5,
-                content_type="text/plain",
-                metadata={},
-                knowledge_base_id="default",
-                expires_seconds=60,
-            )
-
 
 @pytest.fixture
-def scene(rig: Rig) -> Scene:
-    return Scene(rig)
+def scene(rig: Rig) -> SweepScene:
+    return SweepScene(rig)
 
 
 ODD = [
@@ -86,7 +65,7 @@ ODD = [
 ]
 
 
-def test_it_finds_what_was_put_overwritten_and_removed_and_sends_what_begins(scene: Scene) -> None:
+def test_it_finds_what_was_put_overwritten_and_removed_and_sends_what_begins(scene: SweepScene) -> None:
     scene.fill([*ODD, "elsewhere/a"])
     assert scene.live() == set(ODD)
     assert {ref.step_name for ref in scene.sent} == {"VALIDATE"}
@@ -100,7 +79,7 @@ def test_it_finds_what_was_put_overwritten_and_removed_and_sends_what_begins(sce
     assert len(scene.store.asked) == asked, "what has not changed is not asked for"
 
 
-def test_the_order_of_a_store_over_a_file_system_is_learnt_once(scene: Scene) -> None:
+def test_the_order_of_a_store_over_a_file_system_is_learnt_once(scene: SweepScene) -> None:
     scene.store.order = by_folder
     scene.fill(ODD)
     assert scene.live() == set(ODD)
@@ -112,7 +91,7 @@ def test_the_order_of_a_store_over_a_file_system_is_learnt_once(scene: Scene) ->
     assert scene.rows("SELECT by_folder FROM sweeps") == [(True,)]
 
 
-def test_one_that_was_broken_off_goes_on_there_and_forgets_nothing(scene: Scene) -> None:
+def test_one_that_was_broken_off_goes_on_there_and_forgets_nothing(scene: SweepScene) -> None:
     keys = [f"incoming/{number:05}" for number in range(1500)]
     fill_rows(scene, keys)
     scene.store.remove(keys[3])
@@ -131,7 +110,7 @@ def test_one_that_was_broken_off_goes_on_there_and_forgets_nothing(scene: Scene)
     assert scene.store.listed_after[-1] is None
 
 
-def fill_rows(scene: Scene, keys: list[str]) -> None:
+def fill_rows(scene: SweepScene, keys: list[str]) -> None:
     """Documents as if all of these had arrived, and their objects."""
     for key in keys:
         scene.store.put(key, "e")
@@ -146,7 +125,7 @@ def fill_rows(scene: Scene, keys: list[str]) -> None:
     )
 
 
-def test_more_removals_than_a_sweep_dares_need_a_persons_word(scene: Scene) -> None:
+def test_more_removals_than_a_sweep_dares_need_a_persons_word(scene: SweepScene) -> None:
     scene.fill(ODD)
     scene.limit(3)
     for key in ODD[:5]:
@@ -163,7 +142,7 @@ def test_more_removals_than_a_sweep_dares_need_a_persons_word(scene: Scene) -> N
     assert scene.rows("SELECT error FROM sweeps") == [(None,)]
 
 
-def test_a_bucket_that_is_bare_all_at_once_is_a_lost_disk(scene: Scene) -> None:
+def test_a_bucket_that_is_bare_all_at_once_is_a_lost_disk(scene: SweepScene) -> None:
     scene.fill(ODD[:2])
     scene.store.objects.clear()
     scene.store.bare = True
@@ -173,7 +152,7 @@ def test_a_bucket_that_is_bare_all_at_once_is_a_lost_disk(scene: Scene) -> None:
     assert scene.live() == set()
 
 
-def test_a_store_that_refuses_to_tell_of_keys_breaks_it_off(scene: Scene) -> None:
+def test_a_store_that_refuses_to_tell_of_keys_breaks_it_off(scene: SweepScene) -> None:
     scene.fill(ODD)
     for key in ODD[:4]:
         scene.store.remove(key)
@@ -182,7 +161,7 @@ def test_a_store_that_refuses_to_tell_of_keys_breaks_it_off(scene: Scene) -> Non
     assert scene.live() == set(ODD)
 
 
-def test_it_is_done_when_it_is_due_and_by_one_at_a_time(scene: Scene) -> None:
+def test_it_is_done_when_it_is_due_and_by_one_at_a_time(scene: SweepScene) -> None:
     def sweeps() -> int:
         return len(sweep(scene.services, watches()))
 
@@ -197,7 +176,7 @@ def test_it_is_done_when_it_is_due_and_by_one_at_a_time(scene: Scene) -> None:
     assert sweeps() == 1, "its process died"
 
 
-def test_a_bucket_that_cannot_be_reached_says_so_and_is_tried_again_after_a_minute(scene: Scene) -> None:
+def test_a_bucket_that_cannot_be_reached_says_so_and_is_tried_again_after_a_minute(scene: SweepScene) -> None:
     scene.store.away = True
     assert scene.sweep().error == "The store is away."
     assert scene.rows("SELECT error FROM sweeps") == [("The store is away.",)]
@@ -207,12 +186,12 @@ def test_a_bucket_that_cannot_be_reached_says_so_and_is_tried_again_after_a_minu
     assert [one.error for one in sweep(scene.services, watches())] == [None]
 
 
-def test_keys_that_nobody_can_keep_are_passed_over(scene: Scene) -> None:
+def test_keys_that_nobody_can_keep_are_passed_over(scene: SweepScene) -> None:
     scene.fill(["incoming/a\0b", "incoming/" + "x" * 1020, "incoming/b"])
     assert scene.live() == {"incoming/b"}
 
 
-def test_a_quick_one_asks_for_what_is_waited_for_and_less_and_less(scene: Scene) -> None:
+def test_a_quick_one_asks_for_what_is_waited_for_and_less_and_less(scene: SweepScene) -> None:
     scene.fill(ODD)
     come, late = scene.announce(), scene.announce()
     scene.store.put(come.key, "e")

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from common.erasing import KnownBytes, erase
 from common.objects import ObjectStore
-from common.settings import Settings
 
 KEY = "incoming/drop.txt"
-
-
-@pytest.fixture(scope="module")
-def objects() -> Iterator[ObjectStore]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield ObjectStore(
-        Settings(_env_file=None, s3_endpoint=f"http://{host}:{port}", s3_access_key="key", s3_secret_key="secret")
-    )
-    server.stop()
 
 
 class Bucket:
@@ -63,13 +49,13 @@ class Bucket:
 
 
 @pytest.fixture
-def plain(objects: ObjectStore, request: pytest.FixtureRequest) -> Bucket:
-    return Bucket(objects, f"plain-{abs(hash(request.node.name))}", versioned=False)
+def plain(store: ObjectStore, request: pytest.FixtureRequest) -> Bucket:
+    return Bucket(store, f"plain-{abs(hash(request.node.name))}", versioned=False)
 
 
 @pytest.fixture
-def kept(objects: ObjectStore, request: pytest.FixtureRequest) -> Bucket:
-    return Bucket(objects, f"kept-{abs(hash(request.node.name))}", versioned=True)
+def kept(store: ObjectStore, request: pytest.FixtureRequest) -> Bucket:
+    return Bucket(store, f"kept-{abs(hash(request.node.name))}", versioned=True)
 
 
 def test_an_object_that_a_version_knows_goes_and_a_second_run_is_content(plain: Bucket) -> None:
@@ -137,6 +123,6 @@ def test_a_newer_version_is_not_hidden_though_those_before_it_go(kept: Bucket) -
     assert kept.shows()
 
 
-def test_a_bucket_that_is_gone_holds_nothing(objects: ObjectStore) -> None:
+def test_a_bucket_that_is_gone_holds_nothing(store: ObjectStore) -> None:
     known = KnownBytes("nobodys", KEY, frozenset({"e"}), frozenset({"v"}), frozenset({"u"}), False, False)
-    assert erase(objects, known, check=lambda: None) == {"objects": 0}
+    assert erase(store, known, check=lambda: None) == {"objects": 0}

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from common.errors import Unavailable
 from common.findings import Found, Gone
 from common.objects import ObjectStore
-from common.settings import Settings
 
 KEYS = ["incoming/a b+c%&<.txt", "incoming/a-b", "incoming/a/b", "incoming/水/😀"]
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield ObjectStore(
-        Settings(_env_file=None, s3_endpoint=f"http://{host}:{port}", s3_access_key="key", s3_secret_key="secret")
-    )
-    server.stop()
 
 
 @pytest.fixture(params=["Enabled", "Suspended", None])

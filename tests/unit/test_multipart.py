@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from moto.server import ThreadedMotoServer
 
 from common.errors import Conflict, Unavailable
 from common.multipart import MIN_PART_BYTES, Multipart, UploadGone
@@ -13,15 +10,6 @@ from common.objects import ObjectStore
 from common.settings import Settings
 
 KEY = "incoming/d/a b+中文.bin"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def store_at(endpoint: str) -> ObjectStore:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from common import documents
 from common.db import Database
 from common.events import ObjectCreated, ObjectEvent, ObjectRemoved
 from common.failpoints import Failpoints
 from common.objects import ObjectStore
-from common.settings import Settings
 from common.steps import StepRef
 from router.broker import Delivery
 from router.fake_broker import FakeBroker
@@ -28,17 +26,6 @@ BODY = (
     b'{"Records": [{"eventName": "s3:ObjectRemoved:Delete", "s3": {"bucket": {"name": "kept"},'
     b' "object": {"key": "incoming%2Fa+b.txt", "sequencer": "17"}}}]}'
 )
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield ObjectStore(
-        Settings(_env_file=None, s3_endpoint=f"http://{host}:{port}", s3_access_key="key", s3_secret_key="secret")
-    )
-    server.stop()
 
 
 @pytest.fixture

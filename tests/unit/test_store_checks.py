@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 from moto import mock_aws
-from moto.server import ThreadedMotoServer
 
 from common.objects import ObjectStore
 from common.settings import Settings
@@ -65,15 +64,11 @@ def test_every_check_that_needs_versions_or_rules_says_what_is_done_without() ->
 
 
 @pytest.fixture(scope="module")
-def gullible() -> Iterator[Trial]:
+def gullible(endpoint: str) -> Iterator[Trial]:
     """At moto's S3, which believes every signature."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    named = {"s3_endpoint": f"http://{host}:{port}", "s3_access_key": "key", "s3_secret_key": "secret"}
+    named = {"s3_endpoint": endpoint, "s3_access_key": "key", "s3_secret_key": "secret"}
     with trial(Settings.model_validate(named)) as made:
         yield made
-    server.stop()
 
 
 @pytest.mark.parametrize(
