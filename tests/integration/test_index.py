@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Literal
 
 import numpy as np
@@ -250,6 +250,25 @@ def test_writers_in_two_processes_lose_nothing_even_if_the_server_is_killed(
     _kill_and_restart(servers)
     for document in range(12):
         assert index.count(f"w0d{document}") == index.count(f"w1d{document}") == 2
+
+
+def test_who_lets_go_of_the_lock_too_early_loses_nothing(
+    settings: Settings, servers: LocalServers, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a writer that is killed, or out of patience, while the server is still at its request."""
+    monkeypatch.setattr(index, "_alone", nullcontext)
+    monkeypatch.setattr(index, "_flush", lambda: index._server.call("flush", settings.collection))
+
+    def write(document: int) -> None:
+        index.upsert(rows(f"d{document}", "one", "two"))
+        index.flush()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(48)))
+    _kill_and_restart(servers)
+    assert {document: index.count(document) for document in (f"d{number}" for number in range(48))} == {
+        f"d{number}": 2 for number in range(48)
+    }
 
 
 def _write(settings: Settings, writer: int) -> None:
