@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from common import tasks
 from common.erasing import KnownBytes
 from common.errors import NotFound
-from common.events import ObjectCreated
+from common.events import ObjectCreated, sequencer_at
 from common.pipelines import Pipeline
 from common.steps import StepRef
 
@@ -99,19 +99,28 @@ def ask(connection: Connection, document_id: str, pipeline: Pipeline, *, user_id
 def follow(connection: Connection, event: ObjectCreated, pipeline: Pipeline) -> bool:
     """Whether these are the bytes of an upload that is being deleted, which nobody knew of then: they are so as well.
 
-    What is put under the key once all is gone is another document.
+    What is put under the key once all is gone is another document; so is what is put there after a person has deleted
+    the one that had arrived, or after somebody removed its object.
     """
     late = connection.execute(
         text("""
-            SELECT id, user_id FROM documents
-            WHERE id = :id AND bucket_name = :bucket AND object_key = :key AND deleted_at IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM document_versions WHERE document_id = documents.id AND etag IS NOT NULL)
+            SELECT id, user_id, deleted_at,
+                EXISTS (SELECT FROM document_versions WHERE document_id = documents.id AND etag IS NOT NULL) AS arrived,
+                EXISTS (
+                    SELECT FROM tasks WHERE document_id = documents.id AND type = :type AND NOT EXISTS (
+                        SELECT FROM task_details WHERE task_id = tasks.id AND status = 'SKIPPED')) AS asked
+            FROM documents
+            WHERE id = :id AND bucket_name = :bucket AND object_key = :key AND deleted_at IS NOT NULL
             FOR UPDATE
         """),
-        {"id": event.key.split("/")[1], "bucket": event.bucket, "key": event.key},
+        {"id": event.key.split("/")[1], "bucket": event.bucket, "key": event.key, "type": pipeline.name},
     ).one_or_none()
     if late is None:
         return False
+    if late.arrived:
+        # What lay there when it was deleted is erased with it, and only its notification is late. Of stores whose
+        # sequencers are no times this never holds, as those are greater.
+        return bool(late.asked and event.sequencer < sequencer_at(late.deleted_at))
     begin(connection, [late.id], pipeline, user_id=late.user_id, asked=True)
     return True
 

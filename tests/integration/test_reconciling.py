@@ -146,6 +146,26 @@ def test_an_upload_that_comes_while_its_document_is_deleted_is_deleted_too_and_o
     assert scene.rig.count("tasks WHERE type = 'DOCUMENT_DELETE'") == 2
 
 
+def test_what_lay_there_when_a_person_deleted_the_upload_is_no_new_document(scene: KeyScene) -> None:
+    one = scene.announce()
+    assert scene.tell(scene.store.put(one.key, "e1", back=60))
+    late = scene.store.put(one.key, "e2", back=30)
+    with scene.rig.database.transaction() as connection:
+        removals.ask(connection, one.document_id, DOCUMENT_DELETE, user_id="admin")
+    assert scene.tell(late) == []
+    assert scene.rig.count("documents") == scene.rig.count("tasks WHERE type = 'DOCUMENT_DELETE'") == 1
+    scene.store.now += timedelta(days=36500)
+    assert scene.tell(scene.store.put(one.key, "e3")), "what is put there afterwards is"
+
+
+def test_what_is_put_after_the_object_was_removed_is_a_new_document(scene: KeyScene) -> None:
+    one = scene.announce()
+    assert scene.tell(scene.store.put(one.key, "e1", back=60))
+    assert scene.tell(scene.store.remove(one.key))
+    scene.store.now += timedelta(seconds=90)
+    assert scene.tell(scene.store.put(one.key, "e2", back=30))
+
+
 def test_what_is_young_by_the_stores_clock_is_left_to_its_notification(scene: KeyScene) -> None:
     scene.store.put(KEY, "e1", back=5)
     assert scene.look() is Outcome.YOUNG
