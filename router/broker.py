@@ -101,6 +101,7 @@ class PikaBroker:
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
         self._epoch = 0
+        self._cancelled = False
         self._connected = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -190,6 +191,8 @@ class PikaBroker:
         topology.declare(self._channel)
         self._channel.confirm_delivery()
         self._epoch += 1
+        self._cancelled = False
+        self._channel.add_on_cancel_callback(self._on_cancel)
         for queue, count in self._prefetch.items():
             self._channel.basic_qos(prefetch_count=count)  # applies to the consumers that follow
             self._channel.basic_consume(queue, partial(self._deliver, queue, self._epoch))
@@ -200,6 +203,11 @@ class PikaBroker:
     def _serve(self) -> None:
         assert self._connection is not None
         self._connection.process_data_events(time_limit=1)
+        if self._cancelled:
+            raise AMQPError("a queue that is consumed here was deleted")
+
+    def _on_cancel(self, _: Any) -> None:
+        self._cancelled = True
 
     def _shut(self) -> None:
         self._connected.clear()
@@ -223,7 +231,10 @@ class PikaBroker:
         assert self._channel is not None
         try:
             answer = what(self._channel)
-        except (UnroutableError, NackError, ValueError) as error:
+        except UnroutableError as error:
+            done.set_exception(error)
+            topology.declare(self._channel)  # somebody deleted its queue
+        except (NackError, ValueError) as error:
             done.set_exception(error)  # this message's trouble, not the connection's
         except Exception as error:
             done.set_exception(error)

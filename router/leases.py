@@ -96,11 +96,11 @@ class Leases:
         """Write progress; renew leases when a third of their time has passed; look each second who still has one."""
         runs = list(self._runs)
         self._give_up(runs)
-        self._write_progress(runs)
         if time.monotonic() - self._renewed > self._lease_seconds / 3:
             self._renew(runs)
         elif time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look(runs)
+        self._write_progress(runs)  # last: it may have to wait for a row, and leases may not
 
     def keep_alive(self, stop: threading.Event, hang_seconds: float | None = None) -> None:
         """Beat until told to stop; the body of a thread.

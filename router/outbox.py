@@ -7,7 +7,8 @@ and never for steps that are at work already.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -24,7 +25,9 @@ from router.message import Message
 
 log = structlog.get_logger()
 
+# In one transaction: a confirm takes about a millisecond, and a worker waits for a row for 10 s at most.
 _RELAY_LIMIT = 500
+_RELAY_LANES = 20
 
 
 def messages(due: Iterable[Due]) -> list[Message]:
@@ -49,11 +52,14 @@ class Outbox:
         """Those of the lanes of `ready` whose turn it is; for the transaction that made these ready, or ended them."""
         return lanes.admit(connection, lanes.of(ready), at_least=self._lane_runs)
 
-    def send(self, due: Sequence[Due], others: Sequence[Publication] = ()) -> None:
-        """Publish steps' messages, and other letters with them; returns once RabbitMQ has all of them."""
+    def send(self, due: Sequence[Due], others: Sequence[Publication] = (), told: Sequence[StepRef] = ()) -> None:
+        """Publish steps' messages, and other letters with them; returns once RabbitMQ has all of them.
+
+        `told`: of which runs these letters are, if they are not to be sent again by the relay.
+        """
         self._broker.publish([*map(letters.to_step, messages(due)), *others])
         with self._lock:
-            self._sent += [one.ref for one in due]
+            self._sent += [*(one.ref for one in due), *told]
 
     def send_now(self, refs: Sequence[StepRef]) -> None:
         """Send what has become ready, as far as it is its turn, and mark it. What fails of it the relay makes good."""
@@ -77,14 +83,20 @@ class Outbox:
         """Send what should have been sent, or have had an effect, by now. Returns how many.
 
         Its worker died, RabbitMQ was away, or lost it, or who ended the run before it could not let it in. A message
-        too many changes nothing. All in one transaction, so that what could not be sent is overdue again.
+        too many changes nothing. Found and sent in one transaction, so that what could not be sent is overdue again;
+        some at a time, as a worker that has the message waits for the row until all of them are sent.
         """
         steps = topology.step_names()  # there is a queue for these
         ready = self._broker.ready([topology.step_queue(name) for name in steps])
         with self._database.transaction() as connection:
-            found = lanes.admit(connection, lanes.waiting(connection, steps), at_least=self._lane_runs)
-            found += lanes.overdue(
-                connection,
+            lines = sorted(lanes.waiting(connection, steps))
+        total = 0
+        for first in range(0, len(lines), _RELAY_LANES):
+            some = lines[first : first + _RELAY_LANES]
+            total += self._relay(partial(lanes.admit, lanes=some, at_least=self._lane_runs))
+        total += self._relay(
+            partial(
+                lanes.overdue,
                 steps=steps,
                 empty=[name for name in steps if not ready[topology.step_queue(name)]],
                 unsent_seconds=unsent_seconds,
@@ -92,12 +104,19 @@ class Outbox:
                 lost_seconds=lost_seconds,
                 limit=_RELAY_LIMIT,
             )
+        )
+        if total:
+            log.info("outbox.relayed", messages=total)
+        return total
+
+    def _relay(self, find: Callable[[Connection], list[Due]]) -> int:
+        with self._database.transaction() as connection:
+            found = find(connection)
             self._broker.publish(list(map(letters.to_step, messages(found))))
             if found:
                 self._failpoints.reach("after_publish", "RELAY")
-        self._mark(found)
         if found:
-            log.info("outbox.relayed", messages=len(found))
+            self._mark(found)
         return len(found)
 
     def _mark(self, sent: Iterable[Due]) -> None:

@@ -32,7 +32,7 @@ from common.failpoints import Failpoints
 from common.lanes import Due
 from common.pipelines import Pipeline, Step
 from common.services import Services
-from common.steps import Busy, Claim, Ended
+from common.steps import Busy, Claim, Ended, StepRef
 from common.telemetry import STEP_SECONDS, STEPS
 from router import letters, topology
 from router.broker import Broker, Delivery, Publication
@@ -61,6 +61,7 @@ class _Outgoing:
 
     steps: Sequence[Due] = ()
     letters: Sequence[Publication] = ()
+    kept: Sequence[StepRef] = ()  # runs that keep their place, of which one of the letters tells
 
 
 class Runtime:
@@ -107,7 +108,7 @@ class Runtime:
             return
         with structlog.contextvars.bound_contextvars(task=job.message.task_id, step=job.step.name):
             outgoing = self._work(job)
-            self._outbox.send(outgoing.steps, outgoing.letters)
+            self._outbox.send(outgoing.steps, outgoing.letters, outgoing.kept)
             self._failpoints.reach("after_publish", job.step.name)
 
     def _job(self, delivery: Delivery) -> _Job:
@@ -207,7 +208,7 @@ class Runtime:
 
     def _leave(self, claim: Claim) -> _Outgoing:
         """The run is another's now, or its task has ended: then what it may have written since is cleared once more,
-        and the next of its lane is due."""
+        and the next of its lane is due. The same goes for one that has failed, and finds that it was lost."""
         with self._database.transaction() as connection:
             tidying.untidy(connection, claim.ref.task_id)
             return _Outgoing(self._outbox.admit(connection, [claim.ref]))
@@ -230,6 +231,8 @@ class Runtime:
             ours = steps.fail(connection, claim, code=error.code, message=error.message, details=details)
             if letter and ours:
                 dead_letters.keep(connection, letter)
+            if not ours:
+                tidying.untidy(connection, claim.ref.task_id)
             return _Outgoing(self._outbox.admit(connection, [claim.ref]))
 
     def _retry_or_fail(
@@ -255,8 +258,12 @@ class Runtime:
                 ours = steps.retry_later(
                     connection, claim, seconds=seconds, code=known.code, message=known.message, counted=counted
                 )
+                if not ours:
+                    tidying.untidy(connection, claim.ref.task_id)
                 due = self._outbox.admit(connection, [claim.ref])
-            return "retried", _Outgoing(due, [letters.later(job.message, seconds)] if ours else [])
+            if not ours:
+                return "retried", _Outgoing(due)
+            return "retried", _Outgoing(due, [letters.later(job.message, seconds)], kept=[] if counted else [claim.ref])
         cause = error if isinstance(error, BrigadeError) else BrigadeError(f"{type(error).__name__}: {error}")
         return "failed", self._fail(claim, known, details, letters.of_step(job.message, cause))
 

@@ -8,13 +8,16 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 
+import pika
 import pytest
 
 from common.errors import Unavailable
 from deploy.local.servers import LocalServers
 from router import topology
 from router.broker import Delivery, PikaBroker, Publication
+from tests.processes import wait_until
 
 QUEUE = topology.step_queue("REMOVE")
 
@@ -54,6 +57,41 @@ def test_what_no_queue_takes_is_not_confirmed(broker: PikaBroker) -> None:
     with pytest.raises(Unavailable):
         broker.publish([Publication(topology.STEPS, "NO_SUCH_STEP", b"{}")])
     broker.publish([Publication(topology.DEAD, "", b"{}")])  # the connection has not suffered
+
+
+def test_a_queue_that_somebody_deleted_is_made_again_and_consumed(
+    broker: PikaBroker, received: queue.Queue[Delivery], servers: LocalServers
+) -> None:
+    with closing(pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))) as somebody:
+        somebody.channel().queue_delete(QUEUE)
+    wait_until(lambda: _published(broker), seconds=20, what="the queue is there again")
+    again = received.get(timeout=20)
+    assert again.body == b"again"
+    broker.ack(again)
+
+
+def _published(broker: PikaBroker) -> bool:
+    try:
+        broker.publish([to_remove(b"again")])
+    except Unavailable:
+        return False
+    return True
+
+
+def test_a_publisher_alone_makes_a_deleted_queue_again(servers: LocalServers) -> None:
+    publisher = PikaBroker(servers.rabbitmq.url, timeout_seconds=10)
+    publisher.start()
+    assert publisher.wait_connected(15)
+    try:
+        with closing(pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))) as somebody:
+            somebody.channel().queue_delete(QUEUE)
+        with pytest.raises(Unavailable):
+            publisher.publish([to_remove(b"one")])
+        publisher.publish([to_remove(b"two")])
+        with closing(pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))) as somebody:
+            somebody.channel().queue_purge(QUEUE)
+    finally:
+        publisher.close()
 
 
 def test_a_message_that_cannot_be_encoded_costs_only_itself(broker: PikaBroker) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 
 import pytest
 
 from common import steps
 from common.errors import Unavailable
 from common.settings import Settings
+from router import topology
+from router.broker import Publication
 from router.scheduler import Scheduler
 from tests.integration.rig import Rig
 from tests.integration.system import wait_for
@@ -68,6 +71,50 @@ def test_a_step_whose_worker_and_message_are_both_gone_is_found(rig: Rig) -> Non
     assert rig.relay() == 0  # told once, not every few seconds
     rig.run()
     assert rig.task(task_id)["status"] == "COMPLETED"
+
+
+def test_a_server_that_is_away_for_long_does_not_fill_the_queues_with_copies(rig: Rig) -> None:
+    task_id = rig.arrive()
+
+    def away(_: object) -> None:
+        raise Unavailable("Away.", server="store")
+
+    rig.before["EXTRACT_TEXT"] = away
+    rig.runtime.handle(rig.broker.queues[topology.step_queue("EXTRACT_TEXT")].popleft())
+    rig.outbox.flush()
+    rig.sql("""
+        UPDATE task_details SET not_before = now() - interval '8 seconds', admitted_at = now() - interval '1 minute'
+        WHERE not_before IS NOT NULL
+    """)
+    assert rig.relay(unsent=5) == 0, "its message waits in a queue"
+    rig.sql("""
+        UPDATE task_details SET published_at = now() - interval '1 hour', not_before = now() - interval '1 hour'
+        WHERE not_before IS NOT NULL
+    """)
+    assert rig.relay(unsent=5) == 1, "until it is lost"
+    assert rig.task(task_id)["status"] == "RUNNING"
+
+
+def test_many_lanes_are_let_in_some_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.arrive()
+    rig.sql("""
+        INSERT INTO task_details (task_id, step_order, batch, step_name, lane, ready_at)
+        SELECT id, 4, batch, 'VECTORIZE', 'lane-' || batch, now() FROM tasks, generate_series(1, 50) AS batch
+    """)
+    publish, shares = rig.broker.publish, list[int]()
+
+    def publish_once(publications: Sequence[Publication]) -> None:
+        if shares:
+            raise Unavailable("Away.", server="rabbitmq")
+        shares.append(len(publications))
+        publish(publications)
+
+    monkeypatch.setattr(rig.broker, "publish", publish_once)
+    with pytest.raises(Unavailable):
+        rig.relay()
+    monkeypatch.undo()
+    assert rig.count("task_details WHERE lane LIKE 'lane-%' AND admitted_at IS NOT NULL") == 20
+    assert rig.relay() >= 30
 
 
 def test_what_the_relay_could_not_send_is_overdue_again(rig: Rig) -> None:

@@ -203,6 +203,20 @@ def test_a_retry_that_comes_while_it_is_cleared_is_refused(rig: Rig) -> None:
     assert refused.value.code == "ARTIFACTS_GONE"
 
 
+@pytest.mark.parametrize("error", [Rejected("Cannot be."), Unavailable("Away.")])
+def test_what_a_run_wrote_that_failed_after_the_clearing_is_cleared_too(rig: Rig, error: Exception) -> None:
+    task_id = rig.arrive()
+
+    def cancelled_and_cleared(_: object) -> None:
+        rig.sql("UPDATE task_details SET status = 'CANCELLED', owner = NULL WHERE status = 'RUNNING'")
+        rig.sql("UPDATE tasks SET status = 'CANCELLED', completed_at = now(), tidied_at = now()")
+        raise error
+
+    rig.before["EXTRACT_TEXT"] = cancelled_and_cleared
+    rig.run_without_waiting()
+    assert rig.count(f"tasks WHERE id = '{task_id}' AND tidied_at IS NULL") == 1
+
+
 def test_what_a_run_without_its_lease_wrote_after_the_clearing_is_cleared_too(rig: Rig) -> None:
     task_id = rig.arrive()
     rig.sql("UPDATE tasks SET status = 'CANCELLED', completed_at = now() - interval '1 hour'")
