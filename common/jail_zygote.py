@@ -62,7 +62,10 @@ class Zygote:
                     os.read(wake, 4096)
                     self._reap()
                 else:
-                    # The caller has closed its half: nobody wants this run any more.
+                    # The caller has closed its half: nobody wants this run any more. Unless it has just ended, too:
+                    # then it is reaped, and its connection closed.
+                    if self._children.get(key.data) is not key.fileobj:
+                        continue
                     self._selector.unregister(key.fileobj)
                     _kill_group(key.data)
 
