@@ -16,10 +16,14 @@ Order = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A live document. `etag`: of what its newest version knows to be under the key; none: it was only announced."""
+    """A live document. `etag`: of what its newest version knows to be under the key; none: it was only announced.
+
+    `dropped`: the work on that version ended because other bytes, or none, were under the key for a moment.
+    """
 
     key: str
     etag: str | None
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Pair:
     def agrees(self) -> bool:
         if self.listed is None:  # an upload that was announced need not be there yet
             return self.kept is None or self.kept.etag is None
-        return self.kept is not None and self.kept.etag == self.listed.found.etag
+        return self.kept is not None and self.kept.etag == self.listed.found.etag and not self.kept.dropped
 
 
 class Misordered(Exception):

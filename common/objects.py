@@ -151,10 +151,10 @@ class ObjectStore:
 
         Raises `Unavailable` for all else, such as no access to the bucket, or no bucket.
         """
-        found = self.look(bucket, key)
-        if found is not None:
-            return found
         with _refusals("looking for", key):
+            found = self.look(bucket, key)
+            if found is not None:
+                return found
             try:
                 with self._open(bucket, key, None, 0, 1):
                     # Put there this moment; or one that cannot be read and is empty, so that no range of it can be.
@@ -277,9 +277,9 @@ class ObjectStore:
         )
         for one in found:
             if one.object_name and one.object_name not in keep:
-                self._client.remove_object(
-                    bucket_name=self.bucket, object_name=one.object_name, version_id=one.version_id
-                )
+                version = {"VersionId": one.version_id} if one.version_id else {}
+                with translated_boto(f"deleting {one.object_name}"):  # minio-py refuses names that the store may hold
+                    self.admin.delete_object(Bucket=self.bucket, Key=one.object_name, **version)
                 count += 1
         return count
 

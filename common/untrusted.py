@@ -16,6 +16,19 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
+# S3's limit, in bytes of UTF-8, which notifications are held to as well.
+_MAX_KEY_BYTES = 1024
+
+
+def is_nameable(key: str) -> bool:
+    """Whether we can keep an object's key, and ask its store for it: minio-py asks for no `.` and no `..` in a path."""
+    return (
+        "\x00" not in key
+        and len(key.encode(errors="replace")) <= _MAX_KEY_BYTES
+        and not {".", ".."} & set(key.split("/"))
+    )
+
+
 def holds_nul(body: bytes | bytearray | memoryview) -> bool:
     """Whether a string of this JSON, which was decoded, holds the character NUL: Postgres keeps no text with one."""
     return _NUL.search(body) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,15 +23,16 @@ from common.pipelines import Watch
 from common.reconciling import Outcome, Reconciler, Send, try_reconcile
 from common.services import Services
 from common.sweeping import Counts, Progress
+from common.untrusted import is_nameable
 
 log = structlog.get_logger()
 
 _PAGE = 1000
+# Above this, and half of all documents, objects that are gone are taken for a store that is not the one it was.
+_FEW = 10
 _QUICK_AT_ONCE = 300
 # Then a server is away, and the rest would only wait for it too.
 _MOST_REFUSALS = 3
-# S3's limit, in bytes of UTF-8, which notifications are held to as well.
-_MAX_KEY_BYTES = 1024
 _LAST = "\U0010ffff"
 
 
@@ -112,12 +114,18 @@ class _Sweep:
         self._limit = services.settings.sweep_removals if removals is None else removals
         self._refusals = 0
         self._since = time.monotonic()
+        self._saved = deepcopy(progress.counts)
 
     def run(self) -> Swept:
         """Raises nothing of the store's: that it is away is written down, and the sweep goes on there later."""
         progress = self._progress
         try:
-            self._compare()
+            try:
+                self._compare()
+            except Unavailable:
+                # What came after the last page is compared again, and would be counted twice.
+                progress.counts = self._saved
+                raise
             error = self._remove()
         except Unavailable as down:
             self._take_time()
@@ -165,9 +173,9 @@ class _Sweep:
                     self._save()
 
     def _readable(self, listing: Iterator[Listed]) -> Iterator[Listed]:
-        """Those whose keys we could keep. Of others no notification is understood either."""
+        """Those whose keys we could keep and ask for. Of others no notification leads to anything either."""
         for one in listing:
-            if "\0" in one.key or len(one.key.encode()) > _MAX_KEY_BYTES:
+            if not is_nameable(one.key):
                 self._progress.counts.unreadable += 1
             else:
                 yield one
@@ -200,7 +208,9 @@ class _Sweep:
             counts.refused += 1
             self._refusals += 1
             if self._refusals == _MOST_REFUSALS:
-                raise Unavailable(f"{_MOST_REFUSALS} keys in a row could not be looked at; the last is {key}.")
+                # Then the store is away, which ends it here; or it refuses these only, which holds up no other.
+                self._objects.clock(self._progress.bucket)
+                self._refusals = 0
             return
         self._refusals = 0
         if outcome is Outcome.GONE:
@@ -236,6 +246,8 @@ class _Sweep:
         )
         if missing > self._limit:
             return f"{what}; a sweep removes {self._limit:,} by itself (BRIGADE_SWEEP_REMOVALS). {do}"
+        if self._allowed is None and missing > max(_FEW, self._progress.counts.documents / 2):
+            return f"{what}, which is most of those that it should hold: is this the store that they came from? {do}"
         # What tasks work on is kept there too, so whoever deletes documents leaves something.
         if self._allowed is None and bucket == self._objects.bucket and self._objects.is_empty(bucket):
             return f"{what}, and the bucket is empty altogether. {do}"
@@ -248,5 +260,6 @@ class _Sweep:
 
     def _save(self) -> None:
         self._take_time()
+        self._saved = deepcopy(self._progress.counts)
         with self._database.transaction() as connection:
             sweeping.save(connection, self._progress)

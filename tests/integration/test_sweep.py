@@ -157,8 +157,55 @@ def test_a_store_that_refuses_to_tell_of_keys_breaks_it_off(scene: SweepScene) -
     for key in ODD[:4]:
         scene.store.remove(key)
     scene.store.refused = set(ODD)
-    assert "could not be looked at" in str(scene.sweep().error)
+    scene.store.put("incoming/鳥", "new")
+    scene.store.answering_clock = [True, False]  # at the start, and no more
+    assert scene.sweep().error == "The store is away."
     assert scene.live() == set(ODD)
+
+
+def test_keys_that_a_store_refuses_for_ever_hold_up_no_other(scene: SweepScene) -> None:
+    scene.fill(ODD)
+    for key in ODD[:4]:
+        scene.store.remove(key)
+    scene.store.refused = set(ODD[:4])
+    scene.store.put("incoming/鳥", "new")
+    swept = scene.sweep()
+    assert (swept.error, swept.counts.refused, swept.counts.arrived) == (None, 4, 1)
+    assert scene.live() == {*ODD, "incoming/鳥"}
+
+
+def test_what_is_missing_is_counted_once_however_often_it_is_broken_off(scene: SweepScene) -> None:
+    keys = [f"incoming/{number:05}" for number in range(1500)]
+    fill_rows(scene, keys)
+    for key in (keys[3], keys[1100]):
+        scene.store.remove(key)
+    scene.store.breaks_at = keys[1400]
+    for _ in range(3):
+        assert scene.sweep().error is not None
+    assert scene.rows("SELECT counts ->> 'missing', counts -> 'gone' FROM sweeps") == [("1", [keys[3]])]
+    scene.store.breaks_at = None
+    assert scene.sweep().counts.removed == 2
+
+
+def test_another_store_under_the_old_name_removes_nothing(scene: SweepScene) -> None:
+    keys = [f"incoming/{number:02}" for number in range(12)]
+    scene.fill(keys)
+    for key in keys[:11]:
+        scene.store.remove(key)
+    assert "is this the store that they came from?" in str(scene.sweep().error)
+    assert scene.live() == set(keys)
+    assert scene.sweep(restart=True, removals=11).error is None
+    assert scene.live() == {keys[11]}
+
+
+@pytest.mark.parametrize(("status", "code"), [("CANCELLED", "SUPERSEDED"), ("FAILED", "OBJECT_GONE")])
+def test_bytes_that_came_back_unheard_while_they_were_looked_for_begin_again(
+    scene: SweepScene, status: str, code: str
+) -> None:
+    scene.fill(ODD[:2])
+    scene.rig.sql(f"UPDATE tasks SET status = '{status}', error_code = '{code}', completed_at = now()")
+    assert [scene.sweep().counts.arrived, scene.sweep().counts.arrived] == [2, 0]
+    assert scene.rows("SELECT max(version), count(*) FROM tasks WHERE status = 'RUNNING'") == [(2, 2)]
 
 
 def test_it_is_done_when_it_is_due_and_by_one_at_a_time(scene: SweepScene) -> None:
@@ -187,8 +234,8 @@ def test_a_bucket_that_cannot_be_reached_says_so_and_is_tried_again_after_a_minu
 
 
 def test_keys_that_nobody_can_keep_are_passed_over(scene: SweepScene) -> None:
-    scene.fill(["incoming/a\0b", "incoming/" + "x" * 1020, "incoming/b"])
-    assert scene.live() == {"incoming/b"}
+    scene.fill(["incoming/a\0b", "incoming/" + "x" * 1020, "incoming/a/../b", "incoming/./a", "incoming/..b."])
+    assert scene.live() == {"incoming/..b."}
 
 
 def test_a_quick_one_asks_for_what_is_waited_for_and_less_and_less(scene: SweepScene) -> None:

@@ -29,6 +29,7 @@ class ToldStore:
         self.breaks_at: str | None = None
         self.bare = False
         self.away = False
+        self.answering_clock: list[bool] = []
 
     def put(self, key: str, etag: str, *, back: float = 3600) -> ObjectCreated:
         """An object that was written so many seconds ago; returns the event that a store would tell of it."""
@@ -65,7 +66,7 @@ class ToldStore:
                 yield Listed(key, self.objects[key])
 
     def clock(self, bucket: str) -> datetime:
-        if self.away:
+        if self.away or (self.answering_clock and not self.answering_clock.pop(0)):
             raise Unavailable("The store is away.", server="store")
         return self.now
 
