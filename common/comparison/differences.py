@@ -231,23 +231,29 @@ def count_suspected(connection: Connection) -> tuple[int, int]:
     return row.suspected, row.arrived
 
 
-def unfinished_removals(connection: Connection, *, grace_seconds: float) -> Iterator[list[tuple[str, str, bool]]]:
-    """Documents that were deleted and that no task deletes any more: id, user, and whether a person asked for it."""
-    pages = _rows(
-        connection,
-        """
-        SELECT document.id, document.user_id, coalesce((
-            SELECT bool_or(NOT EXISTS (SELECT FROM task_details WHERE task_id = task.id AND status = 'SKIPPED'))
-            FROM tasks AS task WHERE task.document_id = document.id AND task.type = 'DOCUMENT_DELETE'), false) AS asked
-        FROM documents AS document
-        WHERE document.deleted_at < now() - :grace * interval '1 second' AND NOT EXISTS (
-            SELECT FROM tasks AS task
-            WHERE task.document_id = document.id AND task.type = 'DOCUMENT_DELETE'
-                AND coalesce(task.completed_at > now() - :grace * interval '1 second', true))
-        """,
-        {"grace": grace_seconds},
-    )
-    return ([(row.id, row.user_id, row.asked) for row in page] for page in pages)
+_UNFINISHED = """
+    SELECT document.id, document.user_id, coalesce((
+        SELECT bool_or(NOT EXISTS (SELECT FROM task_details WHERE task_id = task.id AND status = 'SKIPPED'))
+        FROM tasks AS task WHERE task.document_id = document.id AND task.type = 'DOCUMENT_DELETE'), false) AS asked
+    FROM documents AS document
+    WHERE document.deleted_at < now() - :grace * interval '1 second' AND NOT EXISTS (
+        SELECT FROM tasks AS task
+        WHERE task.document_id = document.id AND task.type = 'DOCUMENT_DELETE'
+            AND coalesce(task.completed_at > now() - :grace * interval '1 second', true))
+"""
+
+
+def suspected_removals(connection: Connection, *, grace_seconds: float) -> Iterator[list[str]]:
+    """Documents that were deleted and that no task deleted any more."""
+    return ([row.id for row in page] for page in _rows(connection, _UNFINISHED, {"grace": grace_seconds}))
+
+
+def unfinished_removal(connection: Connection, document_id: str, *, grace_seconds: float) -> Row[Any] | None:
+    """Of one of these that is so now, until the transaction ends: its user, and whether a person `asked` for it."""
+    connection.execute(text("SELECT FROM documents WHERE id = :id FOR UPDATE"), {"id": document_id})
+    return connection.execute(
+        text(f"{_UNFINISHED} AND document.id = :id"), {"id": document_id, "grace": grace_seconds}
+    ).one_or_none()
 
 
 def count_documents(connection: Connection) -> int:

@@ -11,6 +11,7 @@ from itertools import islice
 from sqlalchemy import Connection, text
 
 from common.findings import Listed
+from common.untrusted import is_nameable
 
 _ROWS = 1000
 
@@ -39,8 +40,8 @@ def buckets(connection: Connection) -> list[str]:
 
 
 def add_objects(connection: Connection, bucket: str, listing: Iterable[Listed]) -> int:
-    """Take a listing in; returns how many there were."""
-    listing = iter(listing)
+    """Take a listing in; returns how many there were. Keys that no document can have are passed over."""
+    listing = (one for one in listing if is_nameable(one.key))
     total = 0
     while page := list(islice(listing, _ROWS)):
         connection.execute(

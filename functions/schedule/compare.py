@@ -23,6 +23,7 @@ from common.pipelines import Pipeline
 from common.reconciling import Outcome, Reconciler
 from common.services import Services
 from common.telemetry import AUDIT_ENDED, AUDIT_FINDINGS
+from common.untrusted import is_nameable
 from functions.schedule.tidy import clear, cut
 
 log = structlog.get_logger()
@@ -147,13 +148,18 @@ class _Comparison:
                 self.findings.add(kind, f"task {task_id}", repaired=kind in self._repair)
 
     def _removals(self) -> None:
-        kind = Kind.UNFINISHED_REMOVALS
-        found = differences.unfinished_removals(self._connection, grace_seconds=self._settings.audit_grace_seconds)
-        for page in found:
-            for document_id, user_id, asked in page:
-                if kind in self._repair:
-                    with self._database.transaction() as connection:
-                        repairs.remove_again(connection, [document_id], self._removal, user_id=user_id, asked=asked)
+        kind, grace = Kind.UNFINISHED_REMOVALS, self._settings.audit_grace_seconds
+        for page in differences.suspected_removals(self._connection, grace_seconds=grace):
+            for document_id in page:
+                # Asked again in the transaction that repairs: a person may have begun it meanwhile.
+                with self._database.transaction() as connection:
+                    now = differences.unfinished_removal(connection, document_id, grace_seconds=grace)
+                    if now is None:
+                        continue
+                    if kind in self._repair:
+                        repairs.remove_again(
+                            connection, document_id, self._removal, user_id=now.user_id, asked=now.asked
+                        )
                 self.findings.add(kind, f"document {document_id}", repaired=kind in self._repair)
 
     def _missing_objects(self) -> None:
@@ -181,7 +187,7 @@ class _Comparison:
 
     def _is_gone(self, bucket: str, key: str) -> bool:
         """Whether the store says so, and does not only refuse to tell."""
-        return isinstance(self._objects.ask(bucket, key), Gone)
+        return is_nameable(key) and isinstance(self._objects.ask(bucket, key), Gone)
 
     def _depart(self, lost: Lost) -> bool:
         reconciler = Reconciler(self._database, self._objects, self._upload, self._removal, grace_seconds=0)

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from common import documents
+from common import documents, removals
 from common.comparison import differences
 from common.comparison.findings import Finding, Kind, Report
 from common.context import Target
@@ -299,6 +299,37 @@ def test_a_removal_that_failed_is_begun_again(house: House) -> None:
     assert house.only(Kind.UNFINISHED_REMOVALS, repair=True).left == 0
     assert len(house.sql("SELECT 1 FROM tasks WHERE type = 'DOCUMENT_DELETE' AND status = 'RUNNING'")) == 1
     assert house.compare().clean
+
+
+def test_a_removal_that_a_person_asks_for_meanwhile_is_left_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = house.document()
+    house.services.objects.admin.delete_object(Bucket=house.bucket, Key=target.key)
+    house.compare(repair=True)
+    house.sql("UPDATE tasks SET status = 'FAILED', completed_at = now() WHERE type = 'DOCUMENT_DELETE' RETURNING 1")
+    suspected = differences.suspected_removals
+
+    def meanwhile(*arguments: Any, **options: Any) -> Iterator[list[str]]:
+        for page in suspected(*arguments, **options):
+            with house.services.database.transaction() as connection:
+                removals.ask(connection, target.document_id, DOCUMENT_DELETE, user_id="admin")
+            yield page
+
+    monkeypatch.setattr(differences, "suspected_removals", meanwhile)
+    assert house.compare(repair=True).findings == []
+    assert house.sql("SELECT count(*) FROM tasks WHERE type = 'DOCUMENT_DELETE' AND status = 'RUNNING'") == [(1,)]
+    assert house.sql("SELECT 1 FROM task_details WHERE step_name = 'ERASE' AND status = 'PENDING'") == [(1,)]
+
+
+def test_what_shows_is_not_mended_by_other_bytes_that_have_failed(house: House) -> None:
+    torn = house.document()
+    house.services.index.delete_chunks(torn.document_id, 1, beyond=1)
+    newer = house.arrive(torn.key, b"other words")
+    house.sql("UPDATE tasks SET status = 'FAILED', completed_at = now() WHERE id = :id RETURNING 1", id=newer.task_id)
+    finding = house.found(repair=True)[Kind.MISSING_VECTORS]
+    assert (finding.count, finding.repaired) == (1, 0)
+    assert house.sql("SELECT max(version) FROM tasks") == [(2,)]
 
 
 def test_what_ended_a_moment_ago_is_left_to_who_works_on_it(house: House, settings: Settings) -> None:
