@@ -42,6 +42,8 @@ def redrive(
             if error.code == "NOT_FAILED":  # any more: somebody was faster
                 _demand_open(_find(connection, letter_id))
             raise
+        # Its step was done, and a later one failed: that is another's to send again. Undone with the transaction.
+        _demand_open(letter)
     else:
         # Until it is marked, nobody else sends it, nor does it open again.
         connection.execute(text("SELECT FROM dead_letters WHERE id = :id FOR UPDATE"), {"id": letter_id})

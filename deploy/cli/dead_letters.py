@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from deploy.cli.configuration import connect
-from deploy.cli.output import JsonOption, complain, emit, out
+from deploy.cli.output import JsonOption, complain, emit, out, plain
 from deploy.client import DeadLetter, LetterInput, Redrive, WholeDeadLetter
 
 QueueOption = Annotated[str | None, typer.Option("--queue", metavar="QUEUE", help="Only those of this queue.")]
@@ -87,15 +87,15 @@ def _tell(made: Redrive) -> None:
         if one.was_done:
             _say(f"{one.id}: {one.reason}")
         else:
-            complain(f"{one.id}: {_plain(one.reason)} ({one.code})")
+            complain(f"{one.id}: {plain(one.reason)} ({one.code})")
 
 
 def _print(one: DeadLetter) -> None:
     """Not as a table: a reason is long, and an id must come whole, to be given to `redrive`."""
-    document = f", of {_plain(one.document_name)}" if one.document_name else ""
+    document = f", of {plain(one.document_name)}" if one.document_name else ""
     times = f", {one.times} times" if one.times > 1 else ""
     _say(f"{one.id}  {one.state}, {one.code} in {_where(one)}{document}, {_when(one)}{times}")
-    _say(f"    {_plain(one.reason)}")
+    _say(f"    {plain(one.reason)}")
 
 
 def _show(one: WholeDeadLetter) -> None:
@@ -104,12 +104,12 @@ def _show(one: WholeDeadLetter) -> None:
         "state": one.state,
         "queue": _where(one),
         "code": one.code,
-        "reason": _plain(one.reason),
+        "reason": plain(one.reason),
         "died": _when(one)
         + (f", {one.times} times, last {one.last_died_at:%Y-%m-%d %H:%M:%S}" if one.times > 1 else ""),
         "redriven": one.redriven_at and f"{one.redriven_at:%Y-%m-%d %H:%M:%S} by {one.redriven_by}",
-        "document": one.document_id and f"{_plain(one.document_name or '')} ({one.document_id})",
-        "task": one.task_id and f"{_plain(one.task_id)}, {_plain(one.step_name or '')}",
+        "document": one.document_id and f"{plain(one.document_name or '')} ({one.document_id})",
+        "task": one.task_id and f"{plain(one.task_id)}, {plain(one.step_name or '')}",
         "input": _input(one.input),
         "body": f"{one.size:,} bytes, as {one.body_format}" + ("" if one.complete else ", of which the beginning"),
     }
@@ -118,7 +118,7 @@ def _show(one: WholeDeadLetter) -> None:
             _say(f"{name:9} {told}")
     body = msgspec.json.format(msgspec.json.encode(one.body)).decode() if one.body_format == "json" else one.body
     for line in body.splitlines():
-        _say(_plain(line))
+        _say(plain(line))
 
 
 def _input(given: LetterInput) -> str:
@@ -139,11 +139,6 @@ def _where(one: DeadLetter) -> str:
 
 def _when(one: DeadLetter) -> str:
     return f"{one.died_at:%Y-%m-%d %H:%M:%S}"
-
-
-def _plain(told: str) -> str:
-    """What a sender said, without what would steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in told)
 
 
 def _say(sentence: str) -> None:

@@ -34,13 +34,18 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from error
 
 
+def plain(told: str, *, lines: bool = False) -> str:
+    """What somebody else said, without what would steer the terminal; in one line, unless `lines` may stay."""
+    return "".join(character if character.isprintable() or (lines and character == "\n") else " " for character in told)
+
+
 def emit(value: Any) -> None:
     """One line of JSON."""
     typer.echo(msgspec.json.encode(value))
 
 
 def complain(message: str) -> None:
-    err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True, highlight=False)
+    err.print(Text.assemble(("Error: ", "bold red"), plain(message, lines=True)), soft_wrap=True, highlight=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -51,5 +56,5 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         numbers = bool(rows) and all(isinstance(row[at], int | float | None) for row in rows)
         shown.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=at < len(columns) - 1)
     for row in rows:
-        shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        shown.add_row(*(Text("" if cell is None else plain(str(cell), lines=True)) for cell in row))
     out.print(shown)

@@ -212,6 +212,17 @@ def test_twice_is_once_and_the_second_answer_says_so(rig: Rig) -> None:
         assert len(rig.broker.published) == sent + 1
 
 
+def test_a_letter_whose_step_was_done_sends_nothing_of_what_failed_later(rig: Rig) -> None:
+    task_id = fails(rig)
+    letter_id = rig.letters()[0].id
+    redrive(rig, letter_id)
+    rig.before["VECTORIZE"] = raises(Rejected("Cannot be.", code="NO"))
+    rig.run_without_waiting()
+    again = redrive(rig, letter_id)
+    assert (again.redriven, len(again.skipped)) == (0, 1)
+    assert rig.task(task_id)["status"] == "FAILED"
+
+
 def test_many_at_once_are_one(rig: Rig) -> None:
     fails(rig)
     ids = [rig.letters()[0].id, put(rig)]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from deploy.cli import app
+from deploy.cli import app, output
 from deploy.cli.progress import document_bars
 from deploy.cli.uploads import Outcome, Uploads
 from deploy.client import Client
@@ -30,6 +30,16 @@ HIT = {
 }
 
 Run = Callable[..., Any]
+
+
+def test_what_others_named_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=said))
+    monkeypatch.setattr(output, "err", Console(file=said))
+    output.table(["key"], [["b/incoming/\x1b]52;c;aGk=\x07"], ["two\nlines"]])
+    output.complain("The store refused incoming/\x1b[2J\x9b2J.")
+    assert not {"\x1b", "\x9b", "\x07"} & set(said.getvalue())
+    assert [line.strip() for line in said.getvalue().splitlines()][2:4] == ["two", "lines"]
 
 
 @pytest.fixture
