@@ -142,14 +142,20 @@ def _remove_bucket(ground: Ground) -> None:
 
 def _clear(ground: Ground, *prefixes: str) -> None:
     assert all(prefixes) or ground.bucket.startswith(OURS), "this bucket is not ours to empty"
-    for key, upload_id in ground.begun:
-        ground.multipart.abort(key, upload_id)
-    for prefix in prefixes:
-        # MinIO shows what is below an object only when that is gone.
-        for _ in range(_MOST_LAYERS):
-            ground.objects.delete_prefix(prefix)
-            if ground.is_empty(prefix):
-                break
+    # In the order of a stack, from its end: what one of them raises comes after all have been tried.
+    with ExitStack() as tries:
+        for prefix in reversed(prefixes):
+            tries.callback(_clear_prefix, ground, prefix)
+        for key, upload_id in reversed(ground.begun):
+            tries.callback(ground.multipart.abort, key, upload_id)
+
+
+def _clear_prefix(ground: Ground, prefix: str) -> None:
+    # MinIO shows what is below an object only when that is gone.
+    for _ in range(_MOST_LAYERS):
+        ground.objects.delete_prefix(prefix)
+        if ground.is_empty(prefix):
+            break
 
 
 @contextmanager
