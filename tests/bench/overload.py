@@ -1,4 +1,8 @@
-"""Thousands of documents dropped at once into one knowledge base: what does another base's single document notice?"""
+"""Thousands of documents dropped at once into one knowledge base: what does another base's single document notice?
+
+It is measured until all were dropped and the first thousand are done, with the rest still waiting: to embed them all
+takes the model an hour, and what waits is what weighs.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ _LOOK_SECONDS = 0.05
 _LONGEST_SECONDS = 60.0
 _IDLE_PROBES = 5
 _MB = 10**6
+_MEASURED = 1000
 
 
 @dataclass(slots=True)
@@ -56,20 +61,23 @@ def measure(system: System, corpus: Corpus, count: int, say: Say) -> Outcome:
             try:
                 puts = [threads.submit(system.put, key, data) for key, data in zip(keys, documents, strict=True)]
                 puts[-1].add_done_callback(lambda _: dropped.append(time.time() - began))
-                early, late = _watch(system, count, say)
+                early, late = _watch(system, min(count, _MEASURED), say)
                 for put in puts:
                     put.result()
+                ended_count = _done(system)
+                took = time.time() - began
             finally:
                 ended.set()
             probing.result()
-    statuses, completed = system.await_ended(keys)
-    if statuses != {"COMPLETED": count}:
-        raise BenchFailed(f"Of {count} documents not all are COMPLETED: {statuses}.")
+    statuses = _statuses(system)
+    if sum(statuses.values()) != count or statuses.keys() - {"COMPLETED", "RUNNING"}:
+        raise BenchFailed(f"Of {count} documents not all are there, or some have failed: {statuses}.")
     return Outcome(
         f"{count:,} documents dropped at once, and single ones of another base",
         [
             Figure("dropped", round(count / dropped[0], 1), "documents/s"),
-            Figure("done", round(count / (completed - began), 1), "documents/s"),
+            Figure("done", round(ended_count / took, 1), "documents/s"),
+            Figure("still waiting in the end", statuses.get("RUNNING", 0)),
             Figure("single documents meanwhile", len(busy.searchable)),
             Figure("PUT's 200 to COMPLETED, idle, p50", round(statistics.median(idle.searchable)), "ms"),
             Figure("the same in the flood, p50", round(statistics.median(busy.searchable)), "ms"),
@@ -158,6 +166,14 @@ def _done(system: System) -> int:
         WHERE tasks.status IN ('COMPLETED', 'FAILED') AND documents.object_key LIKE 'incoming/flood/%'
     """)
     return int(row.count)
+
+
+def _statuses(system: System) -> dict[str, int]:
+    rows = system.query("""
+        SELECT tasks.status, count(*) AS count FROM tasks JOIN documents ON documents.id = tasks.document_id
+        WHERE documents.object_key LIKE 'incoming/flood/%' GROUP BY 1
+    """)
+    return {row.status: int(row.count) for row in rows}
 
 
 def _keep_on(what: Callable[[], None], ended: threading.Event) -> None:
