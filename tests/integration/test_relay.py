@@ -79,6 +79,7 @@ def test_a_server_that_is_away_for_long_does_not_fill_the_queues_with_copies(rig
     def away(_: object) -> None:
         raise Unavailable("Away.", server="store")
 
+    rig.outbox.flush()
     rig.before["EXTRACT_TEXT"] = away
     rig.runtime.handle(rig.broker.queues[topology.step_queue("EXTRACT_TEXT")].popleft())
     rig.outbox.flush()
