@@ -88,13 +88,8 @@ class Outbox:
         """
         steps = topology.step_names()  # there is a queue for these
         ready = self._broker.ready([topology.step_queue(name) for name in steps])
-        with self._database.transaction() as connection:
-            lines = sorted(lanes.waiting(connection, steps))
-        total = 0
-        for first in range(0, len(lines), _RELAY_LANES):
-            some = lines[first : first + _RELAY_LANES]
-            total += self._relay(partial(lanes.admit, lanes=some, at_least=self._lane_runs))
-        total += self._relay(
+        # Before the others, whose marks would tell of what was sent, and lost, as well.
+        total = self._relay(
             partial(
                 lanes.overdue,
                 steps=steps,
@@ -105,6 +100,11 @@ class Outbox:
                 limit=_RELAY_LIMIT,
             )
         )
+        with self._database.transaction() as connection:
+            lines = sorted(lanes.waiting(connection, steps))
+        for first in range(0, len(lines), _RELAY_LANES):
+            some = lines[first : first + _RELAY_LANES]
+            total += self._relay(partial(lanes.admit, lanes=some, at_least=self._lane_runs))
         if total:
             log.info("outbox.relayed", messages=total)
         return total

@@ -105,7 +105,7 @@ def test_many_lanes_are_let_in_some_at_a_time(rig: Rig, monkeypatch: pytest.Monk
     publish, shares = rig.broker.publish, list[int]()
 
     def publish_once(publications: Sequence[Publication]) -> None:
-        if shares:
+        if len(shares) == 2:  # what is overdue, and the first of the lanes
             raise Unavailable("Away.", server="rabbitmq")
         shares.append(len(publications))
         publish(publications)
