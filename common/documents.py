@@ -24,12 +24,6 @@ from common.steps import StepRef
 DEFAULT_KNOWLEDGE_BASE = "default"
 ADMIN_USER = "admin"
 
-# SQL, of the task of a document's newest version: it ended because other bytes, or none, were under the key when it
-# looked. If the version's own are there all the same, they have come back unheard in between.
-DROPPED = """
-    (task.status, task.error_code) IN (('CANCELLED', 'SUPERSEDED'), ('FAILED', 'OBJECT_GONE'))
-"""
-
 
 class _Keyed(Protocol):
     @property

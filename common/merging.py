@@ -16,14 +16,10 @@ Order = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A live document. `etag`: of what its newest version knows to be under the key; none: it was only announced.
-
-    `dropped`: the work on that version ended because other bytes, or none, were under the key for a moment.
-    """
+    """A live document. `etag`: of what its newest version knows to be under the key; none: it was only announced."""
 
     key: str
     etag: str | None
-    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Pair:
     def agrees(self) -> bool:
         if self.listed is None:  # an upload that was announced need not be there yet
             return self.kept is None or self.kept.etag is None
-        return self.kept is not None and self.kept.etag == self.listed.found.etag and not self.kept.dropped
+        return self.kept is not None and self.kept.etag == self.listed.found.etag
 
 
 class Misordered(Exception):

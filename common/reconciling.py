@@ -53,7 +53,6 @@ class Known:
     document_id: str | None
     version: int | None
     etag: str | None
-    dropped: bool
     leaving: tuple[tuple[str, tuple[str, ...]], ...]  # ids, each with the ETags that its versions know
 
 
@@ -126,13 +125,12 @@ class Reconciler:
 def read(connection: Connection, bucket: str, key: str) -> Known:
     row = connection.execute(_KNOWN, {"bucket": bucket, "key": key}).one()
     leaving = sorted((one["id"], tuple(sorted(one["etags"]))) for one in row.leaving or [])
-    return Known(row.seen_at, row.sequencer, row.seen_etag, row.id, row.version, row.etag, row.dropped, tuple(leaving))
+    return Known(row.seen_at, row.sequencer, row.seen_etag, row.id, row.version, row.etag, tuple(leaving))
 
 
 # One that is only held, and never had an event, is as good as none.
-_KNOWN = text(f"""
+_KNOWN = text("""
     SELECT seen.seen_at, seen.sequencer, seen.etag AS seen_etag, live.id, newest.version, newest.etag,
-        coalesce({documents.DROPPED}, false) AS dropped,
         (SELECT jsonb_agg(jsonb_build_object('id', leaving.id, 'etags', ARRAY(
                     SELECT etag FROM document_versions WHERE document_id = leaving.id AND etag IS NOT NULL)))
          FROM documents AS leaving
@@ -144,17 +142,15 @@ _KNOWN = text(f"""
         LEFT JOIN documents AS live
             ON (live.bucket_name, live.object_key) = (:bucket, :key) AND live.deleted_at IS NULL
         LEFT JOIN LATERAL (
-            SELECT version, etag, task_id FROM document_versions WHERE document_id = live.id
-            ORDER BY version DESC LIMIT 1
+            SELECT version, etag FROM document_versions WHERE document_id = live.id ORDER BY version DESC LIMIT 1
         ) AS newest ON true
-        LEFT JOIN tasks AS task ON task.id = newest.task_id
-""")  # noqa: S608 - of constants
+""")
 
 
 def _differs(key: str, found: Found, known: Known) -> bool:
     """Whether an arrival was missed. A document that is being deleted must not come back by its own bytes."""
     if known.document_id is not None:
-        return known.etag != found.etag or known.dropped
+        return known.etag != found.etag
     told = known.seen_etag == found.etag
     return not any(
         found.etag in etags

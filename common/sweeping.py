@@ -13,7 +13,6 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from common.db import Database
-from common.documents import DROPPED
 from common.merging import Kept, by_bytes, by_folder
 from common.steps import as_json
 
@@ -139,7 +138,7 @@ def documents(database: Database, bucket: str, prefix: str, after: str | None, *
                     "limit": _PAGE,
                 },
             ).all()
-        yield from (Kept(row.object_key, row.etag, row.dropped) for row in rows)
+        yield from (Kept(row.object_key, row.etag) for row in rows)
         if len(rows) < _PAGE:
             return
         last = place(rows[-1].object_key)
@@ -152,13 +151,11 @@ def _behind(prefix: str) -> str:
 
 _DOCUMENTS = [
     text(f"""
-        SELECT document.object_key, newest.etag, coalesce({DROPPED}, false) AS dropped
+        SELECT document.object_key, newest.etag
         FROM documents AS document
             CROSS JOIN LATERAL (
-                SELECT etag, task_id FROM document_versions WHERE document_id = document.id
-                ORDER BY version DESC LIMIT 1
+                SELECT etag FROM document_versions WHERE document_id = document.id ORDER BY version DESC LIMIT 1
             ) AS newest
-            LEFT JOIN tasks AS task ON task.id = newest.task_id
         WHERE document.bucket_name = :bucket AND document.deleted_at IS NULL
             AND {place} > :after AND {place} >= :first AND {place} < :end
         ORDER BY {place} LIMIT :limit

@@ -198,16 +198,6 @@ def test_another_store_under_the_old_name_removes_nothing(scene: SweepScene) -> 
     assert scene.live() == {keys[11]}
 
 
-@pytest.mark.parametrize(("status", "code"), [("CANCELLED", "SUPERSEDED"), ("FAILED", "OBJECT_GONE")])
-def test_bytes_that_came_back_unheard_while_they_were_looked_for_begin_again(
-    scene: SweepScene, status: str, code: str
-) -> None:
-    scene.fill(ODD[:2])
-    scene.rig.sql(f"UPDATE tasks SET status = '{status}', error_code = '{code}', completed_at = now()")
-    assert [scene.sweep().counts.arrived, scene.sweep().counts.arrived] == [2, 0]
-    assert scene.rows("SELECT max(version), count(*) FROM tasks WHERE status = 'RUNNING'") == [(2, 2)]
-
-
 def test_it_is_done_when_it_is_due_and_by_one_at_a_time(scene: SweepScene) -> None:
     def sweeps() -> int:
         return len(sweep(scene.services, watches()))
