@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import structlog
 
+from deploy.local import state
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _loggers_can_be_listened_to() -> Iterator[None]:
@@ -19,6 +21,18 @@ def _loggers_can_be_listened_to() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(structlog, "configure", configure_without_keeping)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ports_are_each_process_own(worker_id: str) -> Iterator[None]:
+    """Two processes of tests that choose the same port, to listen on a while later, would not notice until then."""
+    half = len(state._PORTS) // 2
+    with pytest.MonkeyPatch.context() as patched:
+        if worker_id == "gw0":
+            patched.setattr(state, "_PORTS", state._PORTS[:half])
+        elif worker_id != "master":
+            patched.setattr(state, "_PORTS", state._PORTS[half:])
         yield
 
 

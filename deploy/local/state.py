@@ -18,6 +18,7 @@ from common.errors import ConfigurationError
 # Below the ports that outgoing connections are given (32768 on Linux, 49152 on macOS): from among those a client that
 # keeps knocking at a dead server's port is one day connected to itself.
 _PORTS = range(20000, 32768)
+_given: set[int] = set()
 
 # How long the guardian of a killed run may still be busy; see guardian.py.
 _TAKEOVER_SECONDS = 10.0
@@ -74,9 +75,10 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Some port of 127.0.0.1 that nobody listens on."""
-    while not is_free(port := random.choice(_PORTS)):  # noqa: S311 - no secret
+    """Some port of 127.0.0.1 that nobody listens on, and that this process has given to nobody else who will."""
+    while (port := random.choice(_PORTS)) in _given or not is_free(port):  # noqa: S311 - no secret
         pass
+    _given.add(port)
     return port
 
 
