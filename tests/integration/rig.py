@@ -11,13 +11,14 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Connection, text
 
-from common import dead_letter_views, documents
+from common import dead_letter_views, documents, uploads
 from common.context import Context
 from common.db import Database
 from common.dead_letter_views import LetterView
 from common.dead_letters import Wanted
 from common.events import ObjectCreated
 from common.pipelines import Pipeline, Step
+from common.principal import Principal
 from common.services import Services
 from common.settings import Settings
 from common.steps import StepRef
@@ -104,6 +105,22 @@ class Rig:
             due = self.outbox.admit(connection, ready)
         self.outbox.send(due)
         return ready[0].task_id
+
+    def announce(self, expires_seconds: float = 60) -> uploads.Announcement:
+        """A place for an upload of five bytes, for the admin."""
+        with self.database.transaction() as connection:
+            return uploads.announce(
+                connection,
+                self.pipeline,
+                caller=Principal("admin", is_admin=True),
+                bucket="b",
+                filename="a.txt",
+                size=5,
+                content_type="text/plain",
+                metadata={},
+                knowledge_base_id="default",
+                expires_seconds=expires_seconds,
+            )
 
     def _moved(self, connection: Connection, task_id: str) -> StepRef:
         """Drops come into the default base; this one is another's."""

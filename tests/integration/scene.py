@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import text
 
 from common import uploads
-from common.principal import Principal
 from tests.integration.rig import Rig
 from tests.integration.told_store import ToldStore
 
@@ -21,16 +20,4 @@ class Scene:
             return [tuple(row) for row in connection.execute(text(statement))]
 
     def announce(self) -> uploads.Announcement:
-        with self.rig.database.transaction() as connection:
-            return uploads.announce(
-                connection,
-                self.rig.pipeline,
-                caller=Principal("admin", is_admin=True),
-                bucket="b",
-                filename="a.txt",
-                size=5,
-                content_type="text/plain",
-                metadata={},
-                knowledge_base_id="default",
-                expires_seconds=60,
-            )
+        return self.rig.announce()

@@ -115,19 +115,7 @@ def test_a_deletion_cannot_be_cancelled(rig: Rig) -> None:
 
 
 def announced(rig: Rig, expires_seconds: float) -> uploads.Announcement:
-    with rig.database.transaction() as connection:
-        return uploads.announce(
-            connection,
-            rig.pipeline,
-            caller=ADMIN,
-            bucket="b",
-            filename="a.txt",
-            size=5,
-            content_type="text/plain",
-            metadata={},
-            knowledge_base_id="default",
-            expires_seconds=expires_seconds,
-        )
+    return rig.announce(expires_seconds)
 
 
 def test_what_arrives_for_a_cancelled_announcement_changes_nothing(rig: Rig) -> None:

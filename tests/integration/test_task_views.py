@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import event, text
 
-from common import steps, uploads, workers
+from common import steps, workers
 from common.context import Context
 from common.errors import Retryable, Unavailable
 from common.principal import Principal
@@ -45,19 +45,7 @@ def claim(rig: Rig, task_id: str, *, lease_seconds: float = 60) -> Claim:
 
 
 def test_an_announced_task_waits_for_its_upload(rig: Rig) -> None:
-    with rig.database.transaction() as connection:
-        upload = uploads.announce(
-            connection,
-            rig.pipeline,
-            caller=ADMIN,
-            bucket="b",
-            filename="a.txt",
-            size=5,
-            content_type="text/plain",
-            metadata={},
-            knowledge_base_id="default",
-            expires_seconds=60,
-        )
+    upload = rig.announce()
     a_worker(rig, workers.INGRESS)
     assert str(waits(rig, upload.task_id)).startswith("Waiting for the upload until 20")
 
