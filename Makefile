@@ -1,5 +1,7 @@
 # The commands of this checkout; `make help` lists them. Each works alone on a fresh machine.
 
+# Where it is set, each of the many processes would compile all that it imports, at every start.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos bench lint model lock clean rabbitmq
