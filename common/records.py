@@ -7,6 +7,7 @@ by one newline. So `page.start` of a page is the sum of the lengths of the pages
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,44 @@ class Source:
     media_type: str
 
 
+Kind = Literal["paragraph", "heading", "item", "row", "verbatim"]
+"""What a block is. Verbatim: its lines are meant, as of code."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in points from the page's upper left corner."""
+
+
+class Block(NamedTuple):
+    """A part of a page that belongs together: the characters [start, end) of its text; between two is white space.
+
+    `level`: a heading's rank, 1 the highest; 0 for all else.
+    """
+
+    start: int
+    end: int
+    kind: Kind = "paragraph"
+    level: int = 0
+
+
+class Line(NamedTuple):
+    """Where the text from the character `start` to the next line's stands on the page."""
+
+    start: int
+    box: Box
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page's text. A page too long for one record goes on in the next, under the same number.
 
-    `number` counts from 1; formats without pages have one page.
+    `number` counts from 1; formats without pages have one page. `blocks`: none where nothing is known but the text.
+    `lines`: of formats that have places, for all of the text or none of it.
     """
 
     number: int
     text: str
+    blocks: tuple[Block, ...] = ()
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

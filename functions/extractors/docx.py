@@ -13,7 +13,7 @@ from lxml import etree
 from common.errors import Rejected
 from common.records import Page
 from functions.extractors import Options
-from functions.extractors.records import in_records
+from functions.pieces import text_records
 
 _MAIN = "word/document.xml"
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml")
@@ -36,7 +36,7 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
     try:
         with zipfile.ZipFile(path) as archive:
             _check(archive, options)
-            yield from in_records(_texts(archive))
+            yield from text_records(_texts(archive))
     except (zipfile.BadZipFile, zlib.error, etree.XMLSyntaxError, EOFError, NotImplementedError, KeyError) as error:
         raise Rejected(
             f"{options.name} is damaged: it cannot be read as a Word document. Upload it again.", code="FILE_DAMAGED"

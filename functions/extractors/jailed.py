@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from functions.extractors import FORMATS, Extractor, Options
-from functions.extractors.records import in_records
+from functions.pieces import records_of
 
 TARGET = "functions.extractors.jailed:extract"
 
@@ -37,9 +37,8 @@ def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str,
         for page in EXTRACTORS[options["media_type"]](source, given):
             last = page.number
             given.demand(pages=last)
-            text = _writable(page.text)
-            blank = blank and not text.strip()
-            for record in in_records([text], page.number):
+            blank = blank and not page.text.strip()
+            for record in records_of(page, _writable):
                 characters += len(record.text)
                 given.demand(characters=characters)
                 lines.write(encode(record) + b"\n")

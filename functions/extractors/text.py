@@ -11,7 +11,7 @@ from pathlib import Path
 from common.errors import Rejected
 from common.records import Page
 from functions.extractors import Options, declared, encodings
-from functions.extractors.records import in_records
+from functions.pieces import text_records
 
 _READ_BYTES = 256 * 1024
 # What no text has: control characters but tab, the newlines and escape; and what could not be decoded.
@@ -26,7 +26,7 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
     with path.open("rb") as file:
         encoding = encodings.detect(_blocks(file))
         file.seek(0)
-        yield from in_records(_decoded(_blocks(file), encoding, options))
+        yield from text_records(_decoded(_blocks(file), encoding, options))
 
 
 def decode_all(data: bytes, options: Options, label: str | None = None) -> str:

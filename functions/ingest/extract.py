@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 # The zygote imports it; here it would bring every parser into the worker.
 _TARGET = "functions.extractors.jailed:extract"
-# A record has 50,000 characters (functions/extractors/records.py), of six bytes at most as JSON.
+# A record has 50,000 characters (functions/pieces.py), of six bytes at most as JSON.
 _LINE_BYTES = 1 << 20
 _WORK = re.compile(r"brigade-extract-(\d+)-")
 

@@ -39,7 +39,7 @@ from functions.extractors import (
     jailed,
     markdown,
 )
-from functions.extractors.records import RECORD_CHARACTERS, in_records
+from functions.pieces import RECORD_CHARACTERS, text_records
 from functions.ingest.extract import _records, budgets, clear_stale, extract, warm_up
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
@@ -415,7 +415,7 @@ def test_markdown_loses_its_marks_and_keeps_its_lines(tmp_path: Path) -> None:
 
 def test_records_are_bounded_and_end_at_paragraphs() -> None:
     paragraph = "x" * 999 + "\n\n"
-    records = list(in_records([paragraph * 200], number=7))
+    records = list(text_records([paragraph * 200], number=7))
     assert {record.number for record in records} == {7}
     assert "".join(record.text + "\n" for record in records) == paragraph * 200 + "\n"
     assert all(len(record.text) <= RECORD_CHARACTERS for record in records)
@@ -423,5 +423,5 @@ def test_records_are_bounded_and_end_at_paragraphs() -> None:
 
 
 def test_a_text_without_any_place_to_cut_is_cut_anyway() -> None:
-    records = list(in_records(["字" * 120_000]))
+    records = list(text_records(["字" * 120_000]))
     assert [len(record.text) for record in records] == [50_000, 50_000, 20_000]
