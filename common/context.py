@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from common.chunking import Chunking
+
 if TYPE_CHECKING:
     from common.services import Services
 
@@ -18,7 +20,7 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The document version that a run works for. `chunk_size`, `chunk_overlap`: its base's; None: the settings'."""
+    """The document version that a run works for. `chunking`: its base's; None: the settings'."""
 
     task_id: str
     document_id: str
@@ -29,8 +31,7 @@ class Target:
     key: str
     etag: str
     version_id: str | None = None
-    chunk_size: int | None = None
-    chunk_overlap: int | None = None
+    chunking: Chunking | None = None
 
 
 @dataclass(slots=True)

@@ -117,28 +117,6 @@ def _supersede(connection: Connection, latest: Row[Any]) -> None:
     )
 
 
-def showing(
-    connection: Connection, document_ids: Collection[str], knowledge_base_ids: Collection[str]
-) -> dict[tuple[str, int], str]:
-    """The names of those documents that are in these bases, by (id, version), with the one version that search shows.
-
-    That is the newest whose task is COMPLETED, so what a failed, cancelled or older run left in the index never shows.
-    """
-    rows = connection.execute(
-        text("""
-            SELECT DISTINCT ON (document.id) document.id, version.version, document.name
-            FROM documents AS document
-                JOIN document_versions AS version ON version.document_id = document.id
-                JOIN tasks AS task ON task.id = version.task_id AND task.status = 'COMPLETED'
-            WHERE document.id = ANY(:ids) AND document.knowledge_base_id = ANY(:bases)
-                AND document.deleted_at IS NULL
-            ORDER BY document.id, version.version DESC
-        """),
-        {"ids": sorted(document_ids), "bases": list(knowledge_base_ids)},
-    )
-    return {(row.id, row.version): row.name for row in rows}
-
-
 def _latest(connection: Connection, event: _Keyed) -> Row[Any] | None:
     """The newest version of the document under the key, which nobody else changes until the transaction ends."""
     document_id = connection.execute(

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from common import removals
 from common.access import Role
+from common.chunking import Chunking
 from common.errors import Conflict, NotFound
 from common.pipelines import Pipeline
 from common.principal import Principal
@@ -21,7 +22,7 @@ from common.users import clean_username
 AT_ONCE = 1000
 
 _VIEW = """
-    SELECT base.id, base.name, base.description, base.chunk_size, base.chunk_overlap, base.owner_id, base.created_at,
+    SELECT base.id, base.name, base.description, base.chunk_size, base.chunk_overlap, base.chunk_by, base.owner_id, base.created_at,
         CASE WHEN base.owner_id = :caller THEN 'owner' ELSE member.role END AS role,
         (SELECT count(*) FROM documents WHERE knowledge_base_id = base.id AND deleted_at IS NULL) AS document_count,
         -- What STORE wrote of the versions that show.
@@ -63,13 +64,13 @@ def read_bases(
 
 
 def create(
-    connection: Connection, owner_id: str, *, name: str, description: str, size: int | None, overlap: int | None
+    connection: Connection, owner_id: str, *, name: str, description: str, chunking: Chunking | None
 ) -> str:
     """A new base; its id. Raises `Conflict` (NAME_TAKEN)."""
     made = connection.execute(
         text("""
-            INSERT INTO knowledge_bases (id, name, owner_id, description, chunk_size, chunk_overlap)
-            VALUES (:id, :name, :owner, :description, :size, :overlap)
+            INSERT INTO knowledge_bases (id, name, owner_id, description, chunk_size, chunk_overlap, chunk_by)
+            VALUES (:id, :name, :owner, :description, :size, :overlap, :by)
             ON CONFLICT (owner_id, name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
         """),
         {
@@ -77,8 +78,7 @@ def create(
             "name": name,
             "owner": owner_id,
             "description": description,
-            "size": size,
-            "overlap": overlap,
+            **_columns(chunking),
         },
     ).scalar_one_or_none()
     if made is None:
@@ -92,9 +92,10 @@ def change(
     *,
     name: str | None,
     description: str | None,
-    chunking: tuple[int | None, int | None] | None,
+    chunking: Chunking | None,
+    rechunk: bool,
 ) -> None:
-    """What is None stays. Raises `Conflict` (NAME_TAKEN)."""
+    """What is None stays, and `chunking` unless it is to `rechunk`. Raises `Conflict` (NAME_TAKEN)."""
     try:
         with connection.begin_nested():
             connection.execute(
@@ -102,16 +103,16 @@ def change(
                     UPDATE knowledge_bases
                     SET name = coalesce(:name, name), description = coalesce(:description, description),
                         chunk_size = CASE WHEN :rechunk THEN CAST(:size AS int) ELSE chunk_size END,
-                        chunk_overlap = CASE WHEN :rechunk THEN CAST(:overlap AS int) ELSE chunk_overlap END
+                        chunk_overlap = CASE WHEN :rechunk THEN CAST(:overlap AS int) ELSE chunk_overlap END,
+                        chunk_by = CASE WHEN :rechunk THEN :by ELSE chunk_by END
                     WHERE id = :id AND deleted_at IS NULL
                 """),
                 {
                     "id": base_id,
                     "name": name,
                     "description": description,
-                    "rechunk": chunking is not None,
-                    "size": chunking[0] if chunking else None,
-                    "overlap": chunking[1] if chunking else None,
+                    "rechunk": rechunk,
+                    **_columns(chunking),
                 },
             )
     except IntegrityError:
@@ -219,6 +220,12 @@ def _person(connection: Connection, base_id: str, person: str) -> RowMapping:
     if found["owns"]:
         raise Conflict("This is the knowledge base's owner, and stays so.", code="OWNER")
     return found
+
+
+def _columns(chunking: Chunking | None) -> dict[str, int | str | None]:
+    if chunking is None:
+        return {"size": None, "overlap": None, "by": None}
+    return {"size": chunking.size, "overlap": chunking.overlap, "by": chunking.by}
 
 
 def _taken(name: str | None) -> Conflict:

@@ -93,6 +93,7 @@ class KnowledgeBase(Base):
     description: Mapped[str] = mapped_column(server_default="")
     chunk_size: Mapped[int | None]  # tokens; none: the deployment's
     chunk_overlap: Mapped[int | None]
+    chunk_by: Mapped[str | None]
     deleted_at: Mapped[datetime | None]  # its row stays, so that who had a role in it can see its last tasks
 
     __table_args__ = (

@@ -70,15 +70,33 @@ class Page:
     lines: tuple[Line, ...] = ()
 
 
+class Place(NamedTuple):
+    """Where a line of a passage stands."""
+
+    page: int
+    box: Box
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage: the characters [start, end) of the document's text; `page` is where it starts."""
+    """A passage: the characters [start, end) of the document's text; `page` is where it starts.
+
+    `headings`: those it stands under, the highest first; the ones in its own text are not among them. `places`: its
+    lines, of formats that have places.
+    """
 
     number: int
     page: int
     start: int
     end: int
     text: str
+    headings: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+
+    @property
+    def passage(self) -> str:
+        """What the model and the keyword index read of it: it is found by what it stands under, too."""
+        return "\n".join((*self.headings, self.text))
 
 
 @dataclass(frozen=True, slots=True)

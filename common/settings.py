@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -168,6 +169,7 @@ class Settings(BaseSettings):
     embedding_threads: int = Field(_CPUS, gt=0, description="Texts a process embeds at once, one core each")
     chunk_tokens: int = Field(256, ge=16, le=2048, description="Largest chunk, in the model's tokens")
     chunk_overlap_tokens: int = Field(32, ge=0, description="How much of a chunk's end its successor repeats")
+    chunk_by: Literal["heading", "page"] = Field("heading", description="Where a chunk ends in any case")
     collection: str = Field("chunks", description="The Milvus collection")
     index_flush_rows: int = Field(500, gt=0, description="Milvus Lite: flush after this many rows")
     index_flush_seconds: float = Field(2, gt=0, description="Milvus Lite: flush rows that are older than this")

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Row, text
 
 from common.artifacts import Artifact, Written
+from common.chunking import Chunking
 from common.context import Target
 from common.untrusted import storable
 
@@ -78,7 +79,7 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
                  WHERE (next.task_id, next.step_order, next.batch) = (:task, :step + 1, 0)) AS following,
                 task.document_id, task.version, document.knowledge_base_id, document.name,
                 document.bucket_name, document.object_key, version.etag, version.store_version_id,
-                base.chunk_size, base.chunk_overlap
+                base.chunk_size, base.chunk_overlap, base.chunk_by
         """),
         key(ref) | {"owner": owner, "lease": lease_seconds},
     ).one_or_none()
@@ -94,8 +95,7 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
         key=row.object_key or "",
         etag=row.etag or "",
         version_id=row.store_version_id,
-        chunk_size=row.chunk_size,
-        chunk_overlap=row.chunk_overlap,
+        chunking=Chunking(row.chunk_size, row.chunk_overlap or 0, row.chunk_by or "heading") if row.chunk_size else None,
     )
     ref = replace(ref, lane=row.lane)
     return Claim(ref, owner, row.attempt, target, _inputs(connection, ref, row), row.following)

@@ -49,12 +49,16 @@ def compose(number: int, pieces: Iterable[Piece]) -> Page:
     return Page(number, "".join(parts), tuple(blocks), tuple(lines))
 
 
+def blocks_of(page: Page) -> tuple[Block, ...]:
+    """The page's blocks; where it names none, what empty lines part."""
+    return page.blocks or tuple(_paragraphs(page.text))
+
+
 def pieces_of(page: Page) -> Iterator[Piece]:
-    """What the page was composed of; where it has no blocks, what empty lines part."""
-    blocks = page.blocks or tuple(_paragraphs(page.text))
+    """What the page was composed of."""
     lines = iter(page.lines)
     line = next(lines, None)
-    for block in blocks:
+    for block in blocks_of(page):
         own: list[Line] = []
         while line is not None and line.start < block.end:
             own.append(Line(max(line.start - block.start, 0), line.box))

@@ -21,17 +21,16 @@ import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from pymilvus import AnnSearchRequest, RRFRanker
 
 from common.db import Database
 from common.errors import ConfigurationError
+from common.index.fusion import fuse
 from common.index.rows import HIT_FIELDS, Hit, Row, checked, decode, encode, is_ours, one_of
 from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
 from common.index.server import Server
@@ -53,8 +52,6 @@ _PAGE_SECONDS = 120
 # It warns of each iterator that Milvus Lite has no such timestamp: there, the lock does what it is for.
 logging.getLogger("pymilvus.client.iterator.query_iterator").setLevel(logging.ERROR)
 
-# Reciprocal rank fusion: score = sum of 1 / (60 + rank); the constant of Cormack, Clarke and Büttcher (SIGIR 2009).
-_RRF = 60
 # How deep each of the two lists is read before they are fused; costs nothing measurable.
 _CANDIDATES = 50
 
@@ -191,18 +188,13 @@ class Index:
         where = one_of("knowledge_base_id", knowledge_base_ids)
         if document_ids is not None:
             where += f" and {one_of('document_id', document_ids)}"
-        if mode == "hybrid":
-            depth = max(top_k, _CANDIDATES)
-            routes = [
-                AnnSearchRequest([vector], "dense", {}, depth, expr=where),
-                AnnSearchRequest([query], "sparse", {}, depth, expr=where),
-            ]
-            return self._hits("hybrid_search", reqs=routes, ranker=RRFRanker(_RRF), limit=top_k)
-        if mode == "dense":
-            return self._hits("search", data=[vector], anns_field="dense", filter=where, limit=top_k)
-        hits = self._hits("search", data=[query], anns_field="sparse", filter=where, limit=top_k)
-        # Milvus Lite tells a BM25 score as a negative number, Milvus as a positive one.
-        return [replace(hit, score=abs(hit.score)) for hit in hits]
+        depth = max(top_k, _CANDIDATES) if mode == "hybrid" else top_k
+        lists = []
+        if mode != "keyword":
+            lists.append(self._hits("dense", data=[vector], anns_field="dense", filter=where, limit=depth))
+        if mode != "dense":
+            lists.append(self._hits("keyword", data=[query], anns_field="sparse", filter=where, limit=depth))
+        return (fuse(lists) if mode == "hybrid" else lists[0])[:top_k]
 
     def flush(self) -> None:
         """Milvus Lite only: make fresh rows fast to search. 1 ms when there are none; Milvus does it by itself."""
@@ -219,10 +211,13 @@ class Index:
         self._database.close()
         self._searching.close()
 
-    def _hits(self, method: str, **options: Any) -> list[Hit]:
+    def _hits(self, name: str, **options: Any) -> list[Hit]:
+        """The list of that name, best first."""
         with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
-            (found,) = self._server.call_loaded(method, self._collection, output_fields=list(HIT_FIELDS), **options)
-        return [decode(one) for one in found]
+            (found,) = self._server.call_loaded("search", self._collection, output_fields=list(HIT_FIELDS), **options)
+        # Milvus Lite tells a BM25 score as a negative number, Milvus as a positive one.
+        sign = -1 if name == "keyword" and self._server.lite else 1
+        return [decode(one["entity"], sign * float(one["distance"]), (name,)) for one in found]
 
     def _flush(self) -> None:
         """Whoever calls this holds the writers' lock."""

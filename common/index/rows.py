@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from common.errors import Rejected
-from common.records import EmbeddedChunk
+from common.records import EmbeddedChunk, Place
 
 # Milvus's largest VARCHAR, in bytes of UTF-8.
 MAX_TEXT_BYTES = 65_535
@@ -35,7 +37,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that was found. `score`: higher is better, comparable within one answer only."""
+    """A passage that was found. `score`: higher is better, comparable within one answer only. `found_by`: the lists
+    that have it, "dense" and "keyword"."""
 
     document_id: str
     version: int
@@ -44,10 +47,23 @@ class Hit:
     start: int
     end: int
     text: str
-    score: float
+    headings: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+    score: float = 0.0
+    found_by: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return self.document_id, self.version, self.chunk
 
 
-HIT_FIELDS = ("document_id", "version", "chunk", "page", "start", "end", "text")
+_PLAIN_FIELDS = ("document_id", "version", "chunk", "page", "start", "end")
+HIT_FIELDS = (*_PLAIN_FIELDS, "skip", "places", "passage")
+
+# Of a SHA-256 in hex: 128 bits.
+HASH_CHARACTERS = 32
+# Lines of a chunk whose places are kept: what is longer is no page of a book.
+_MOST_PLACES = 500
 
 
 def is_ours(identifier: str) -> bool:
@@ -71,7 +87,8 @@ def one_of(field: str, identifiers: Iterable[str]) -> str:
 def encode(row: Row) -> dict[str, Any]:
     """As Milvus takes it. Raises `Rejected` for a text that no Milvus field can hold."""
     chunk = row.embedded.chunk
-    if len(chunk.text.encode()) > MAX_TEXT_BYTES:
+    passage = chunk.passage
+    if len(passage.encode()) > MAX_TEXT_BYTES:
         raise Rejected(
             f"Chunk {chunk.number} on page {chunk.page} is longer than {MAX_TEXT_BYTES:,} bytes.", code="CHUNK_TOO_LONG"
         )
@@ -84,11 +101,30 @@ def encode(row: Row) -> dict[str, Any]:
         "page": chunk.page,
         "start": chunk.start,
         "end": chunk.end,
-        "text": chunk.text,
+        "skip": len(passage) - len(chunk.text),
+        "places": _encoder.encode(chunk.places[:_MOST_PLACES]).decode(),
+        "hash": hash_of(passage),
+        "passage": passage,
         "dense": np.frombuffer(row.embedded.vector, dtype="<f4"),
     }
 
 
-def decode(found: Mapping[str, Any]) -> Hit:
-    entity = found["entity"]
-    return Hit(**{name: entity[name] for name in HIT_FIELDS}, score=float(found["distance"]))
+def decode(entity: Mapping[str, Any], score: float = 0.0, found_by: tuple[str, ...] = ()) -> Hit:
+    passage, skip = entity["passage"], entity["skip"]
+    return Hit(
+        **{name: entity[name] for name in _PLAIN_FIELDS},
+        text=passage[skip:],
+        headings=tuple(passage[:skip].splitlines()),
+        places=_places.decode(entity["places"]),
+        score=score,
+        found_by=found_by,
+    )
+
+
+def hash_of(passage: str) -> str:
+    """What tells whether two passages are the same, and so have the same vector."""
+    return hashlib.sha256(passage.encode()).hexdigest()[:HASH_CHARACTERS]
+
+
+_encoder = msgspec.json.Encoder()
+_places = msgspec.json.Decoder(tuple[Place, ...])

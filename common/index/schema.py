@@ -7,7 +7,7 @@ from typing import Any
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 from pymilvus.milvus_client import IndexParams
 
-from common.index.rows import MAX_TEXT_BYTES
+from common.index.rows import HASH_CHARACTERS, MAX_TEXT_BYTES
 
 # Milvus Lite lower-cases by itself and splits as the full tokenizer does: 数据 finds 数据库, postgres finds Postgres.
 # It keeps punctuation as words; those that bind nothing are stopped, so that no passage is found for its commas.
@@ -37,8 +37,12 @@ def collection_schema(dimension: int, *, lite: bool) -> CollectionSchema:
     schema.add_field("page", DataType.INT32)
     schema.add_field("start", DataType.INT64)
     schema.add_field("end", DataType.INT64)
+    # Of `passage`, the headings and their newlines: what follows is the chunk's text.
+    schema.add_field("skip", DataType.INT32)
+    schema.add_field("places", DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
+    schema.add_field("hash", DataType.VARCHAR, max_length=HASH_CHARACTERS)
     schema.add_field(
-        "text",
+        "passage",
         DataType.VARCHAR,
         max_length=MAX_TEXT_BYTES,
         enable_analyzer=True,
@@ -46,7 +50,7 @@ def collection_schema(dimension: int, *, lite: bool) -> CollectionSchema:
     )
     schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
     schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
-    schema.add_function(Function("bm25", FunctionType.BM25, ["text"], ["sparse"]))
+    schema.add_function(Function("bm25", FunctionType.BM25, ["passage"], ["sparse"]))
     return schema
 
 

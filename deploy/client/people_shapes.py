@@ -87,10 +87,12 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """Tokens: the largest chunk, and how much of one its successor repeats."""
+    """Tokens: the largest chunk, and how much of one its successor repeats. `by`: a chunk ends with its "heading"'s
+    section and its page, or with its "page" only."""
 
     size: int
     overlap: int
+    by: str = "heading"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from common import access, audit, knowledge_bases, paging
 from common.access import Role, Subject
+from common.chunking import Boundary, Chunking
 from common.errors import NotFound, Refused, RequestError
 from common.http import Call
 from common.services import Services
@@ -20,14 +21,16 @@ _Description = Annotated[str, msgspec.Meta(max_length=10_000)]
 _RoleName = Literal["owner", "editor", "reader"]
 
 
-class Chunking(msgspec.Struct, kw_only=True, frozen=True):
-    """Tokens of the embedding model: the largest chunk, and how much of one its successor repeats.
+class ChunkingView(msgspec.Struct, kw_only=True, frozen=True):
+    """Tokens of the embedding model: the largest chunk, and how much of one its successor repeats. `by`: a chunk ends
+    with its section and its page (heading), or with its page only.
 
-    For what is processed from now on; documents that are there keep their chunks until they are processed again.
+    For what is processed from now on; documents that are there keep their chunks until the base is re-indexed.
     """
 
     size: Annotated[int, msgspec.Meta(ge=16, le=1 << 16)]
     overlap: Annotated[int, msgspec.Meta(ge=0, le=1 << 16)] = 0
+    by: Boundary = "heading"
 
 
 class BaseView(msgspec.Struct, kw_only=True, frozen=True):
@@ -36,7 +39,7 @@ class BaseView(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     name: str
     description: str
-    chunking: Chunking
+    chunking: ChunkingView
     role: _RoleName | None
     owner_id: str
     created_at: datetime
@@ -54,7 +57,7 @@ class BaseRequest(msgspec.Struct, kw_only=True):
 
     name: _Name
     description: _Description = ""
-    chunking: Chunking | None = None
+    chunking: ChunkingView | None = None
 
 
 class BaseChange(msgspec.Struct, kw_only=True):
@@ -62,7 +65,7 @@ class BaseChange(msgspec.Struct, kw_only=True):
 
     name: _Name | msgspec.UnsetType = msgspec.UNSET
     description: _Description | msgspec.UnsetType = msgspec.UNSET
-    chunking: Chunking | msgspec.UnsetType | None = msgspec.UNSET
+    chunking: ChunkingView | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class PageQuery(msgspec.Struct, kw_only=True):
@@ -79,11 +82,11 @@ class BaseDeletion(msgspec.Struct, kw_only=True, frozen=True):
 
 def create_base(call: Call, body: BaseRequest) -> BaseView:
     """Make a knowledge base; the caller owns it."""
-    size, overlap = _checked(call.services, body.chunking)
+    chunking = _checked(call.services, body.chunking)
     name = _clean(body.name)
     with call.services.database.transaction() as connection:
         base_id = knowledge_bases.create(
-            connection, call.caller.user_id, name=name, description=body.description, size=size, overlap=overlap
+            connection, call.caller.user_id, name=name, description=body.description, chunking=chunking
         )
         audit.record(connection, call.caller, "knowledge_base.create", base_id, name=name)
         return _view(call.services, knowledge_bases.read_base(connection, call.caller, base_id))
@@ -117,6 +120,7 @@ def change_base(call: Call, body: BaseChange) -> BaseView:
             name=name,
             description=None if body.description is msgspec.UNSET else body.description,
             chunking=chunking,
+            rechunk=body.chunking is not msgspec.UNSET,
         )
         changed = [field for field in body.__struct_fields__ if getattr(body, field) is not msgspec.UNSET]
         audit.record(connection, call.caller, "knowledge_base.change", base_id, changed=changed)
@@ -188,11 +192,11 @@ def _view(services: Services, row: RowMapping | None) -> BaseView:
     if row is None:
         raise NotFound("There is no such knowledge base.")
     known = dict(row)
-    size, overlap = known.pop("chunk_size"), known.pop("chunk_overlap")
-    settings = services.settings
+    size, overlap, by = (known.pop(f"chunk_{field}") for field in ("size", "overlap", "by"))
     if size is None:
-        size, overlap = min(settings.chunk_tokens, services.tokens.max_tokens), settings.chunk_overlap_tokens
-    return BaseView(chunking=Chunking(size=size, overlap=overlap), **known)
+        usual = Chunking.usual(services.settings)
+        size, overlap, by = min(usual.size, services.tokens.max_tokens), usual.overlap, usual.by
+    return BaseView(chunking=ChunkingView(size=size, overlap=overlap, by=by or "heading"), **known)
 
 
 def _clean(name: str) -> str:
@@ -203,12 +207,12 @@ def _clean(name: str) -> str:
     return clean
 
 
-def _checked(services: Services, chunking: Chunking | None) -> tuple[int | None, int | None]:
+def _checked(services: Services, chunking: ChunkingView | None) -> Chunking | None:
     if chunking is None:
-        return None, None
+        return None
     most = services.tokens.max_tokens
     if chunking.size > most:
         raise Refused(f"The embedding model takes {most} tokens at once: no chunk can be larger.", code="CHUNK_SIZE")
     if chunking.overlap * 2 >= chunking.size:
         raise Refused("The overlap must be less than half of the size.", code="CHUNK_OVERLAP")
-    return chunking.size, chunking.overlap
+    return Chunking(chunking.size, chunking.overlap, chunking.by)
