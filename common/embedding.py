@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,8 @@ MODEL, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "manifest.json"
 # One call of the tokenizer for a million characters takes twice the time of calls for windows, holds 200 bytes for
 # each character, and lets no other thread run meanwhile. A window takes 10 ms.
 WINDOW_CHARACTERS = 16_384
+# Embeddings of the latest questions: people turn pages, and ask the same. 2 kB each.
+_QUERIES_KEPT = 1024
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +138,7 @@ class Embedder:
         if made != self.dimension:
             raise _unusable(model_dir, f"it makes {made} dimensions, {MANIFEST} says {self.dimension}")
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embedding")
+        self._known_query = lru_cache(_QUERIES_KEPT)(self._embed_query)
 
     def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, dimension), in the order of the texts."""
@@ -145,8 +149,13 @@ class Embedder:
         return vectors
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Shape (dimension,)."""
-        return self._pool.submit(self._embed, self._manifest.query_prefix + text).result()
+        """Shape (dimension,), not to be written to: the latest thousand are kept."""
+        return self._known_query(text)
+
+    def _embed_query(self, text: str) -> NDArray[np.float32]:
+        vector = self._pool.submit(self._embed, self._manifest.query_prefix + text).result()
+        vector.flags.writeable = False
+        return vector
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

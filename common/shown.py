@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -21,6 +20,7 @@ _SHOWN = """
             SELECT details ->> 'media_type' AS media_type FROM task_details
             WHERE task_id = version.task_id AND step_name = 'VALIDATE' AND batch = 0 LIMIT 1
         ) AS judged ON true
+        JOIN knowledge_bases AS base ON base.id = document.knowledge_base_id AND base.deleted_at IS NULL
     WHERE document.knowledge_base_id = ANY(:bases) AND document.deleted_at IS NULL
 """
 
@@ -33,15 +33,28 @@ def showing(
     So what a failed, cancelled or older run left in the index never shows.
     """
     rows = connection.execute(
-        text(f"SELECT document.id, version.version, document.name {_SHOWN} "
-             f"AND document.id = ANY(:ids) AND {condition.sql}"),
+        text(f"""
+            SELECT document.id, version.version, document.name {_SHOWN} AND document.id = ANY(:ids) AND {condition.sql}
+        """),
         {**condition.parameters, "ids": sorted(document_ids), "bases": list(bases)},
     )
     return {(row.id, row.version): row.name for row in rows}
 
 
-def matching(connection: Connection, bases: Collection[str], condition: Condition, *, limit: int) -> list[str]:
-    """The ids of up to `limit` documents that search shows in these bases and that meet the condition."""
-    parameters: dict[str, Any] = {**condition.parameters, "bases": list(bases), "limit": limit}
-    rows = connection.execute(text(f"SELECT document.id {_SHOWN} AND {condition.sql} LIMIT :limit"), parameters)
+def matching(
+    connection: Connection, bases: Collection[str], condition: Condition, *, among: Collection[str] | None, limit: int
+) -> list[str]:
+    """The ids of up to `limit` documents, of these only, if given, that show in these bases and meet the condition."""
+    rows = connection.execute(
+        text(f"""
+            SELECT document.id {_SHOWN} AND (CAST(:ids AS text[]) IS NULL OR document.id = ANY(:ids))
+                AND {condition.sql} LIMIT :limit
+        """),
+        {
+            **condition.parameters,
+            "ids": None if among is None else list(among),
+            "bases": list(bases),
+            "limit": limit,
+        },
+    )
     return list(rows.scalars())

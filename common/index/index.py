@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from common.db import Database
 from common.errors import ConfigurationError
 from common.index.fusion import fuse
-from common.index.rows import HIT_FIELDS, Hit, Row, checked, decode, encode, is_ours, one_of
+from common.index.rows import HIT_FIELDS, Found, Row, checked, decode, encode, is_ours, one_of
 from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
 from common.index.server import Server
 from common.settings import Settings
@@ -52,8 +52,6 @@ _PAGE_SECONDS = 120
 # It warns of each iterator that Milvus Lite has no such timestamp: there, the lock does what it is for.
 logging.getLogger("pymilvus.client.iterator.query_iterator").setLevel(logging.ERROR)
 
-# How deep each of the two lists is read before they are fused; costs nothing measurable.
-_CANDIDATES = 50
 
 
 class Index:
@@ -174,27 +172,37 @@ class Index:
         query: str,
         vector: NDArray[np.float32] | None,
         *,
-        top_k: int,
+        depth: int,
         mode: Mode = "hybrid",
         knowledge_base_ids: Sequence[str],
         document_ids: Sequence[str] | None = None,
-    ) -> list[Hit]:
-        """The best `top_k` passages of these knowledge bases (of these documents only, if given), best first.
+    ) -> Found:
+        """The passages of these knowledge bases (of these documents only, if given), best first: of each list the best
+        `depth`.
 
         `vector`: the query's embedding, shape (dimension,); not needed for "keyword", as `query` is not for "dense".
         """
         if not knowledge_base_ids or (document_ids is not None and not document_ids):
-            return []
+            return Found([], complete=True)
         where = one_of("knowledge_base_id", knowledge_base_ids)
         if document_ids is not None:
             where += f" and {one_of('document_id', document_ids)}"
-        depth = max(top_k, _CANDIDATES) if mode == "hybrid" else top_k
         lists = []
         if mode != "keyword":
             lists.append(self._hits("dense", data=[vector], anns_field="dense", filter=where, limit=depth))
         if mode != "dense":
             lists.append(self._hits("keyword", data=[query], anns_field="sparse", filter=where, limit=depth))
-        return (fuse(lists) if mode == "hybrid" else lists[0])[:top_k]
+        hits = fuse(lists) if mode == "hybrid" else lists[0]
+        return Found(hits, complete=all(len(one) < depth for one in lists))
+
+    def get(self, chunks: Collection[tuple[str, int, int]]) -> list[Hit]:
+        """Those of these chunks (document id, version, chunk) that are there, in no order."""
+        ids = [f"{checked(document)}:{int(version)}:{int(chunk)}" for document, version, chunk in chunks]
+        if not ids:
+            return []
+        with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
+            rows = self._server.call_loaded("query", self._collection, ids=ids, output_fields=list(HIT_FIELDS))
+        return [decode(row) for row in rows]
 
     def flush(self) -> None:
         """Milvus Lite only: make fresh rows fast to search. 1 ms when there are none; Milvus does it by itself."""

@@ -57,6 +57,14 @@ class Hit:
         return self.document_id, self.version, self.chunk
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`complete`: there is nothing more to be found, however deep one looks."""
+
+    hits: list[Hit]
+    complete: bool
+
+
 _PLAIN_FIELDS = ("document_id", "version", "chunk", "page", "start", "end")
 HIT_FIELDS = (*_PLAIN_FIELDS, "skip", "places", "passage")
 

@@ -24,6 +24,11 @@ class Format:
     suffixes: tuple[str, ...]
     module: str
 
+    @property
+    def short(self) -> str:
+        """pdf, docx, html, …: the name of its extractor."""
+        return self.module.rpartition(".")[2]
+
 
 PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf")
 DOCX = Format(

@@ -17,7 +17,7 @@ def vectorize(ctx: Context, chunks: Iterable[Chunk]) -> Iterator[EmbeddedChunk]:
     for start in range(0, len(batch), _GROUP):
         ctx.check_cancelled()
         group = batch[start : start + _GROUP]
-        vectors = ctx.services.embedder.embed_passages([chunk.text for chunk in group])
+        vectors = ctx.services.embedder.embed_passages([chunk.passage for chunk in group])
         for chunk, vector in zip(group, vectors, strict=True):
             yield EmbeddedChunk(chunk, vector.astype("<f4").tobytes())
         ctx.progress((start + len(group)) / len(batch))
