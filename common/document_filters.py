@@ -58,7 +58,10 @@ class Condition:
 
 
 def compile_filters(filters: Mapping[str, Any] | None, file_types: Mapping[str, str]) -> Condition:
-    """`file_types`: the short name of each media type. Raises `Refused` (UNKNOWN_FILTER_FIELD, UNKNOWN_FILTER_OPERATOR, INVALID_FILTER, FILTER_TOO_LARGE), naming what."""
+    """`file_types`: the short name of each media type.
+
+    Raises `Refused` (UNKNOWN_FILTER_FIELD, UNKNOWN_FILTER_OPERATOR, INVALID_FILTER, FILTER_TOO_LARGE), naming what.
+    """
     if not filters:
         return Condition()
     compiler = _Compiler()

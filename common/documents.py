@@ -7,7 +7,7 @@ come twice, late, out of order or at once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 

@@ -22,7 +22,8 @@ from common.users import clean_username
 AT_ONCE = 1000
 
 _VIEW = """
-    SELECT base.id, base.name, base.description, base.chunk_size, base.chunk_overlap, base.chunk_by, base.owner_id, base.created_at,
+    SELECT base.id, base.name, base.description, base.owner_id, base.created_at,
+        base.chunk_size, base.chunk_overlap, base.chunk_by,
         CASE WHEN base.owner_id = :caller THEN 'owner' ELSE member.role END AS role,
         (SELECT count(*) FROM documents WHERE knowledge_base_id = base.id AND deleted_at IS NULL) AS document_count,
         -- What STORE wrote of the versions that show.
@@ -63,9 +64,7 @@ def read_bases(
     return rows.mappings().all()
 
 
-def create(
-    connection: Connection, owner_id: str, *, name: str, description: str, chunking: Chunking | None
-) -> str:
+def create(connection: Connection, owner_id: str, *, name: str, description: str, chunking: Chunking | None) -> str:
     """A new base; its id. Raises `Conflict` (NAME_TAKEN)."""
     made = connection.execute(
         text("""

@@ -95,7 +95,9 @@ def claim(connection: Connection, ref: StepRef, *, owner: str, lease_seconds: fl
         key=row.object_key or "",
         etag=row.etag or "",
         version_id=row.store_version_id,
-        chunking=Chunking(row.chunk_size, row.chunk_overlap or 0, row.chunk_by or "heading") if row.chunk_size else None,
+        chunking=Chunking(row.chunk_size, row.chunk_overlap or 0, row.chunk_by or "heading")
+        if row.chunk_size
+        else None,
     )
     ref = replace(ref, lane=row.lane)
     return Claim(ref, owner, row.attempt, target, _inputs(connection, ref, row), row.following)
@@ -168,7 +170,7 @@ def finish(
     )
     if not finished.rowcount:
         return None
-    if ref.batch and not _was_last_batch(connection, ref):
+    if ref.batch and not _was_last_batch(connection, ref, details):
         return []
     if claim.following is None:
         _complete(connection, ref.task_id)
@@ -178,20 +180,24 @@ def finish(
     return make_ready(connection, ref.task_id, ref.step_order + 1)
 
 
-def _was_last_batch(connection: Connection, ref: StepRef) -> bool:
-    """Count the batch on its step's row; the one that completes the count completes the step."""
+def _was_last_batch(connection: Connection, ref: StepRef, details: Mapping[str, Any]) -> bool:
+    """Count the batch on its step's row, and add up the numbers it notes; the one that completes the count completes
+    the step."""
     done = connection.execute(
         text("""
-            UPDATE task_details
+            UPDATE task_details AS step
             SET batches_done = batches_done + 1,
                 progress = greatest(progress, 100.0 * (batches_done + 1) / batches),
                 status = CASE WHEN batches_done + 1 = batches THEN 'COMPLETED' ELSE status END,
                 completed_at = CASE WHEN batches_done + 1 = batches THEN now() END,
-                details = details || jsonb_build_object('batches', batches, 'batches_done', batches_done + 1)
+                details = details || jsonb_build_object('batches', batches, 'batches_done', batches_done + 1) || (
+                    SELECT coalesce(jsonb_object_agg(noted.key,
+                        coalesce(CAST(step.details ->> noted.key AS numeric), 0) + CAST(noted.value AS numeric)), '{}')
+                    FROM jsonb_each(CAST(:details AS jsonb)) AS noted WHERE jsonb_typeof(noted.value) = 'number')
             WHERE (task_id, step_order, batch) = (:task, :step, 0)
             RETURNING batches_done = batches AS all_done
         """),
-        key(ref),
+        key(ref) | {"details": as_json(details)},
     ).scalar_one()
     return bool(done)
 

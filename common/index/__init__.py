@@ -4,6 +4,6 @@
 """
 
 from common.index.index import Index, Mode
-from common.index.rows import Hit, Row
+from common.index.rows import Found, Hit, Row, hash_of
 
-__all__ = ["Hit", "Index", "Mode", "Row"]
+__all__ = ["Found", "Hit", "Index", "Mode", "Row", "hash_of"]

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from common.db import Database
 from common.errors import ConfigurationError
 from common.index.fusion import fuse
-from common.index.rows import HIT_FIELDS, Found, Row, checked, decode, encode, is_ours, one_of
+from common.index.rows import HIT_FIELDS, Found, Hit, Row, checked, decode, encode, is_ours, one_of
 from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
 from common.index.server import Server
 from common.settings import Settings
@@ -51,7 +51,6 @@ _PAGE = 8192
 _PAGE_SECONDS = 120
 # It warns of each iterator that Milvus Lite has no such timestamp: there, the lock does what it is for.
 logging.getLogger("pymilvus.client.iterator.query_iterator").setLevel(logging.ERROR)
-
 
 
 class Index:
@@ -203,6 +202,17 @@ class Index:
         with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
             rows = self._server.call_loaded("query", self._collection, ids=ids, output_fields=list(HIT_FIELDS))
         return [decode(row) for row in rows]
+
+    def vectors(self, document_id: str, *, before: int, hashes: Collection[str]) -> dict[str, bytes]:
+        """Little-endian float32 by the hash of its passage, of those that a version `before` this one has."""
+        if not hashes:
+            return {}
+        where = f"{_of(document_id)} and version < {int(before)} and {one_of('hash', hashes)}"
+        with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
+            rows = self._server.call_loaded(
+                "query", self._collection, filter=where, output_fields=["hash", "dense"], limit=_PAGE
+            )
+        return {row["hash"]: np.asarray(row["dense"], dtype="<f4").tobytes() for row in rows}
 
     def flush(self) -> None:
         """Milvus Lite only: make fresh rows fast to search. 1 ms when there are none; Milvus does it by itself."""

@@ -14,9 +14,12 @@ _MOST_WORDS = 100
 _LONGEST_RUN = 32
 # English words that say nothing of what is asked for.
 _COMMON = frozenset(
-    "a an and are as at be by can did do does for from had has have how i if in is it its me my of on or our so that "
-    "the their them then there they this to us was we were what when where which who whom whose why will with you "
-    "your".split()
+    (
+        *("a", "an", "and", "are", "as", "at", "be", "by", "can", "did", "do", "does", "for", "from", "had", "has"),
+        *("have", "how", "i", "if", "in", "is", "it", "its", "me", "my", "of", "on", "or", "our", "so", "that", "the"),
+        *("their", "them", "then", "there", "they", "this", "to", "us", "was", "we", "were", "what", "when", "where"),
+        *("which", "who", "whom", "whose", "why", "will", "with", "you", "your"),
+    )
 )
 
 

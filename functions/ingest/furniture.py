@@ -6,7 +6,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from common.records import Page
@@ -43,8 +43,20 @@ class _Candidate:
 def without_furniture(pages: Iterable[Page], note: Callable[..., Any]) -> Iterator[Page]:
     """The pages without what recurs at their edges; the first of each running head stays, so that it can be found.
 
-    Only where lines have places. A page waits for the next eight. Notes `furniture`: how many blocks were taken.
+    Only where lines have places: there, a page waits for the next eight. Notes `furniture`: how many blocks were taken.
     """
+    pages = iter(pages)
+    for page in pages:
+        if page.lines:
+            yield from _without(chain([page], pages), note)
+            return
+        yield page
+        if page.text.strip():
+            break
+    yield from pages
+
+
+def _without(pages: Iterable[Page], note: Callable[..., Any]) -> Iterator[Page]:
     taken = 0
     known: set[str] = set()
     for page, candidates, others in _with_others(pages):

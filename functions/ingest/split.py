@@ -12,7 +12,7 @@ from common.records import Chunk, Line, Page, Place
 from functions.ingest.segments import EDGE_TOKENS, LONGEST, Segment, Sentence, segments
 
 # What headings may take of what the model reads at once; the innermost are kept.
-_PATH_TOKENS = 48
+HEADING_TOKENS = 48
 _HEADING_CHARACTERS = 200
 
 Path = tuple[str, ...]
@@ -28,7 +28,7 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
     """
     tokens = ctx.services.tokens
     chunking = ctx.target.chunking or Chunking.usual(ctx.services.settings)
-    limit = min(chunking.size, tokens.max_tokens - _PATH_TOKENS)
+    limit = min(chunking.size, tokens.max_tokens - HEADING_TOKENS)
     places = _Places()
     packer = _Packer(tokens, limit, chunking, places)
     for segment in segments(places.watch(pages), tokens, limit):
@@ -142,7 +142,7 @@ class _Outline:
 
     def _refresh(self) -> None:
         path: list[str] = []
-        room = _PATH_TOKENS
+        room = HEADING_TOKENS
         for _, heading in reversed(self._above):
             # The newline behind it, and its first word's mark, are a token at most.
             room -= self._tokens.count(heading) + 1

@@ -57,9 +57,10 @@ def find(
     knowledge_bases: tuple[str, ...] = ("kb",),
     documents: tuple[str, ...] | None = None,
 ) -> list[Hit]:
-    return index.search(
-        query, vector_of(query), top_k=top_k, mode=mode, knowledge_base_ids=knowledge_bases, document_ids=documents
+    found = index.search(
+        query, vector_of(query), depth=50, mode=mode, knowledge_base_ids=knowledge_bases, document_ids=documents
     )
+    return found.hits[:top_k]
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_keyword_hit_carries_what_was_stored_and_a_positive_score(index: Index
     index.upsert(rows("d1", "alpha", "beta gamma"))
     (hit,) = find(index, "gamma", mode="keyword")
     assert hit.score > 0
-    assert hit == Hit("d1", 1, 1, 2, 100, 110, "beta gamma", hit.score)
+    assert hit == Hit("d1", 1, 1, 2, 100, 110, "beta gamma", score=hit.score, found_by=("keyword",))
 
 
 def test_dense_search_puts_the_nearest_first(index: Index) -> None:

@@ -42,7 +42,7 @@ def test_a_text_that_fits_no_field_is_the_documents_fault() -> None:
 
 def test_the_analyzer_is_the_servers_own() -> None:
     for lite, analyzer in ((True, LITE_ANALYZER), (False, MILVUS_ANALYZER)):
-        (text,) = (field for field in collection_schema(1, lite=lite).fields if field.name == "text")
+        (text,) = (field for field in collection_schema(1, lite=lite).fields if field.name == "passage")
         assert json.loads(text.params["analyzer_params"]) == analyzer
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.chunking import Chunking
 from common.embedding import Tokens
 from common.index.rows import MAX_TEXT_BYTES
 from common.records import Chunk, Page
@@ -18,7 +19,7 @@ from common.settings import Settings
 from functions.extractors import Options, text
 from functions.ingest import sentences
 from functions.ingest.preprocess import preprocess
-from functions.ingest.split import split
+from functions.ingest.split import HEADING_TOKENS, split
 from tests.unit import documents
 from tests.unit.stand_ins import Words, context
 
@@ -36,11 +37,11 @@ def _split(pages: Iterable[str], *, size: int = 16, overlap: int = 0, tokens: An
 def test_a_base_that_says_so_has_its_documents_split_otherwise() -> None:
     ctx = context(settings=_DEFAULTS, tokens=Words())
     pages = [Page(1, " ".join(_words(8) for _ in range(10)))]
-    ctx.target = replace(ctx.target, chunk_size=24, chunk_overlap=8)
+    ctx.target = replace(ctx.target, chunking=Chunking(24, 8))
     chunks = list(split(ctx, pages))
     assert [Words().count(chunk.text) for chunk in chunks] == [24, 24, 24, 24, 16]
     assert all(before.end > after.start for before, after in pairwise(chunks))
-    ctx.target = replace(ctx.target, chunk_size=None, chunk_overlap=None)
+    ctx.target = replace(ctx.target, chunking=None)
     assert len(list(split(ctx, pages))) == 1
 
 
@@ -121,7 +122,7 @@ def test_a_sentence_longer_than_a_chunk_is_cut_between_tokens() -> None:
 
 
 def test_the_models_limit_is_above_the_setting() -> None:
-    assert max(map(Words().count, _texts([_words(2000)], size=2048))) == Words.max_tokens
+    assert max(map(Words().count, _texts([_words(2000)], size=2048))) == Words.max_tokens - HEADING_TOKENS
 
 
 def test_a_sentence_goes_on_over_the_page_and_its_chunk_is_where_it_starts() -> None:

@@ -40,7 +40,7 @@ def test_each_chunk_gets_its_own_vector_as_little_endian_float32_in_order() -> N
     made = list(vectorize(ctx, iter(chunks(40))))
     assert [one.chunk for one in made] == chunks(40)
     assert [np.frombuffer(one.vector, "<f4").tolist() for one in made] == [[n, n] for n in range(40)]
-    assert ctx.details == {"chunks": 40}
+    assert ctx.details == {"chunks": 40, "reused": 0}
 
 
 def test_progress_rises_to_one() -> None:
