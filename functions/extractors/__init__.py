@@ -23,6 +23,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     module: str
+    has_members: bool = False  # the extractor's module has `members` too (functions/members.py)
 
 
 PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf")
@@ -36,7 +37,9 @@ HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extra
 MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown")
 TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text")
 
-FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT)}
+ZIP = Format("application/zip", "ZIP archive", (".zip",), "functions.extractors.zip", has_members=True)
+
+FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, ZIP)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,13 @@ class Options:
     max_inflated_bytes: int
     max_pages: int
     max_characters: int
+    # Of what has members: the largest of them, the files that are looked at, and what is left of the budgets of the
+    # outermost archive: how deep it may go on, how many documents and bytes it may still become.
+    max_document_bytes: int = 0
+    max_archive_entries: int = 0
+    member_levels: int = 0
+    max_members: int = 0
+    max_members_bytes: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
     def note(self, **details: Any) -> None:

@@ -27,7 +27,7 @@ class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
     """A document and its newest version, whose task `processing_status` and the error are of.
 
     `file_type`: pdf, docx, html, markdown, text; of what cannot be read, the end of its name. `shown_version`: the one
-    that search shows, none before one is complete.
+    that search shows, none before one is complete. `parent_id`: the archive or e-mail that it was in.
     """
 
     id: str
@@ -43,6 +43,7 @@ class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
     shown_version: int | None
     knowledge_base_id: str
     user_id: str
+    parent_id: str | None
     metadata: dict[str, Any]
     processing_status: str
     error_code: str | None
@@ -55,7 +56,7 @@ class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
 class DocumentQuery(msgspec.Struct, kw_only=True):
     """`knowledge_base_id`: its id or its name. `q`: anywhere in the name, in whatever case.
 
-    `created_after` itself is in the list, `created_before` is not.
+    `parent_id`: what this archive or e-mail held. `created_after` itself is in the list, `created_before` is not.
     """
 
     knowledge_base_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
@@ -66,6 +67,7 @@ class DocumentQuery(msgspec.Struct, kw_only=True):
     created_after: _Moment | None = None
     created_before: _Moment | None = None
     user_id: _Text | None = None
+    parent_id: _Text | None = None
     cursor: paging.Cursor | None = None
     limit: paging.Limit = 50
 
@@ -91,6 +93,7 @@ def list_documents(call: Call, query: DocumentQuery) -> DocumentPage:
             created_after=query.created_after,
             created_before=query.created_before,
             user_id=query.user_id,
+            parent_id=query.parent_id,
             **_of_type(query.file_type),
         )
         rows = document_views.read_documents(connection, wanted, position=position, limit=query.limit)
