@@ -13,8 +13,9 @@ from sqlalchemy import Connection, RowMapping, text
 _VIEW = """
     SELECT document.id, document.name, version.content_type, version.file_size, version.etag, version.sha256,
         document.bucket_name, document.object_key, version.version, document.knowledge_base_id, document.user_id,
-        document.parent_id, document.metadata, task.status AS processing_status, task.error_code, task.error_message, version.task_id,
-        document.created_at, document.updated_at, judged.media_type, shown.version AS shown_version
+        document.parent_id, document.metadata, task.status AS processing_status, task.error_code,
+        task.error_message, version.task_id, document.created_at, document.updated_at, judged.media_type,
+        shown.version AS shown_version
     FROM documents AS document
         JOIN LATERAL (
             SELECT * FROM document_versions WHERE document_id = document.id ORDER BY version DESC LIMIT 1

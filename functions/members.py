@@ -87,9 +87,9 @@ def unfold(entries: Iterable[Entry], options: Options, sink: Sink) -> Iterator[M
             sink.undo()
             yield Member(entry.name, entry.size, refused=str(error) or "it is damaged")
             continue
-        if size > most:
+        if size == 0 or size > most:
             sink.undo()
-            yield Member(entry.name, entry.size, refused=_too_large(options, size, total))
+            yield Member(entry.name, entry.size, refused=_too_large(options, size, total) or "it is empty")
             continue
         path = paths.take(fit(entry.name))
         sink.end(path, size)
@@ -101,8 +101,6 @@ def _refusal(entry: Entry, options: Options, count: int, total: int) -> str:
     parts = entry.name.replace("\\", "/").split("/")
     if _JUNK_FOLDERS & set(parts) or parts[-1] in _JUNK_NAMES or parts[-1].startswith("._"):
         return "it belongs to the program that made the archive"
-    if entry.size == 0:
-        return "it is empty"
     if options.member_levels <= 0:
         return "archives and e-mails in one another are taken apart only so deep (BRIGADE_MAX_MEMBER_LEVELS)"
     if count >= options.max_members:

@@ -23,23 +23,45 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     module: str
-    has_members: bool = False  # the extractor's module has `members` too (functions/members.py)
+    code: str
+    """Its short name in lists and their filters."""
+    has_members: bool = False
+    """Whether `module` has `members` too (functions/members.py)."""
 
 
-PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf")
+PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf", "pdf")
 DOCX = Format(
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "Word document (DOCX)",
     (".docx",),
     "functions.extractors.docx",
+    "docx",
 )
-HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html")
-MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown")
-TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text")
+HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html", "html")
+MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
+TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
 
-ZIP = Format("application/zip", "ZIP archive", (".zip",), "functions.extractors.zip", has_members=True)
+ZIP = Format("application/zip", "ZIP archive", (".zip",), "functions.extractors.zip", "zip", has_members=True)
+EML = Format("message/rfc822", "e-mail (EML)", (".eml",), "functions.extractors.eml", "eml", has_members=True)
+JSON = Format("application/json", "JSON", (".json", ".geojson", ".ipynb"), "functions.extractors.json", "json")
+JSONL = Format("application/jsonl", "JSON Lines", (".jsonl", ".ndjson"), "functions.extractors.json", "jsonl")
+XML = Format("application/xml", "XML", (".xml", ".rss", ".atom", ".xsd", ".xsl"), "functions.extractors.xml", "xml")
+CODE = Format(
+    "text/x-source",
+    "source code",
+    (
+        *(".py", ".pyi", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".java", ".kt", ".scala", ".groovy", ".c", ".h"),
+        *(".cc", ".cpp", ".cxx", ".hh", ".hpp", ".cs", ".m", ".mm", ".go", ".rs", ".swift", ".rb", ".php", ".pl"),
+        *(".pm", ".lua", ".r", ".jl", ".dart", ".ex", ".exs", ".erl", ".hs", ".ml", ".clj", ".el", ".lisp", ".vb"),
+        *(".pas", ".f90", ".asm", ".s", ".sh", ".bash", ".zsh", ".ps1", ".bat", ".cmd", ".sql", ".css", ".scss"),
+        *(".less", ".vue", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".proto", ".graphql"),
+        *(".tf", ".gradle", ".cmake", ".mk", ".diff", ".patch"),
+    ),
+    "functions.extractors.code",
+    "code",
+)
 
-FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, ZIP)}
+FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, ZIP, EML, JSON, JSONL, XML, CODE)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from common.records import Page
 from functions.extractors import Options
 from functions.extractors.text import decode_all
+from functions.pieces import Piece
 
 # Not text, or not this page's own.
 _NOISE = (
@@ -51,6 +52,16 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
     if title:
         options.note(title=title)
     yield Page(1, text)
+
+
+def read(text: str) -> tuple[str, Iterator[Piece]]:
+    """A page's title, and the pieces of its body."""
+    tree = LexborHTMLParser(text)
+    for node in tree.css(_NOISE):
+        node.decompose()
+    title = tree.css_first("head > title")
+    body = _text_of(tree.body) if tree.body else ""
+    return title.text() if title else "", (Piece(part) for part in body.split("\n\n"))
 
 
 def _text_of(root: LexborNode) -> str:

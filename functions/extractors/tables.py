@@ -1,0 +1,72 @@
+"""A table's rows as text that can be understood without the table: each value with its header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from functions.pieces import Piece
+
+# Headers are words, values may be anything: longer ones are told once, and shortened where they are repeated.
+_HEADER_CHARACTERS = 60
+_COLONS = (":", "：")
+
+
+def rows(cells: Iterable[Sequence[str]], *, has_header: bool | None) -> Iterator[Piece]:
+    """A piece for each row that is not empty: `Header: value; Header: value`, or the cells apart by tabs.
+
+    `has_header`: whether the format says that the first row is one; None where it does not say. Then the first row of
+    two cells or more is judged, since a title may stand above it: all cells filled, short, different, and words. A
+    table that is nothing but its header comes as this row.
+    """
+    header: list[str] = []
+    is_open, is_told = has_header is not False, True
+    for row in filter(None, map(_tidied, cells)):
+        if is_open and (has_header or len(row) > 1):
+            is_open = False
+            if has_header or _is_header(row):
+                header = [_shortened(cell) for cell in row]
+                is_told = header != row
+                if is_told:
+                    yield _plain(row)
+                waiting = row
+                continue
+        is_told = True
+        yield _named(header, row) if header else _plain(row)
+    if not is_told:
+        yield _plain(waiting)
+
+
+def _tidied(row: Sequence[str]) -> list[str]:
+    """Each cell on one line, without the empty ones at the end: none for an empty row."""
+    values = [" ".join(cell.split()) if cell else "" for cell in row]
+    while values and not values[-1]:
+        values.pop()
+    return values
+
+
+def _is_header(row: list[str]) -> bool:
+    return len(set(row)) == len(row) and all(map(_is_name, row))
+
+
+def _is_name(cell: str) -> bool:
+    """Whether it may name a column. "Name:" names what stands beside it; dates, sums and numbers have no letter."""
+    return 0 < len(cell) <= _HEADER_CHARACTERS and not cell.endswith(_COLONS) and any(map(str.isalpha, cell))
+
+
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= _HEADER_CHARACTERS else f"{cell[: _HEADER_CHARACTERS - 1].rstrip()}…"
+
+
+def _named(header: list[str], row: list[str]) -> Piece:
+    names = (*header, *[""] * (len(row) - len(header)))
+    return Piece("; ".join(_value(name, value) for name, value in zip(names, row, strict=False) if value), "row")
+
+
+def _value(name: str, value: str) -> str:
+    if not name:
+        return value
+    return f"{name} {value}" if name.endswith(_COLONS) else f"{name}: {value}"
+
+
+def _plain(row: list[str]) -> Piece:
+    return Piece("\t".join(row), "row")
