@@ -61,7 +61,21 @@ CODE = Format(
     "code",
 )
 
-FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, ZIP, EML, JSON, JSONL, XML, CODE)}
+MSG = Format(
+    "application/vnd.ms-outlook",
+    "Outlook message (MSG)",
+    (".msg",),
+    "functions.extractors.msg",
+    "msg",
+    has_members=True,
+)
+DOC = Format(
+    "application/msword", "Word document from before 2007", (".doc", ".dot"), "functions.extractors.doc", "doc"
+)
+
+FORMATS = {
+    kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, ZIP, EML, MSG, DOC, JSON, JSONL, XML, CODE)
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from common.jail import Limits
 from common.records import Page, Source
 from common.services import Services
 from common.settings import Settings
+from functions.converters import CONVERTERS, converter
 from functions.extractors import FORMATS, TEXT
 from functions.ingest import members
 
@@ -50,6 +51,8 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         options = {"media_type": source.media_type, "name": source.name, **budgets(settings), **members.options(room)}
         ctx.services.objects.download(source.pin, document, ctx.check_cancelled)
         ctx.check_cancelled()
+        if source.media_type in CONVERTERS:
+            document = _convert(ctx, source, document, Path(directory, "converted"))
         details = _read(ctx.services, document, pages, options, ctx.check_cancelled)
         blank = details.pop("blank")
         ctx.note(media_type=source.media_type, **details)
@@ -61,6 +64,16 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         if kind.has_members or room.has_any:
             told, frames = _unfold(ctx, document, Path(directory, "members"), options, unfolds=kind.has_members)
             members.keep(ctx, frames, told, room)
+
+
+def _convert(ctx: Context, source: Source, document: Path, converted: Path) -> Path:
+    program, data = converter(source.media_type, source.name)
+    given = limits(ctx.services.settings)
+    ctx.services.jail.run_program(
+        program, input=document, output=converted, data=data, limits=given, check=ctx.check_cancelled
+    )
+    document.unlink()
+    return converted
 
 
 def _unfold(

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import puremagic
 
 from common.errors import Rejected
-from functions.extractors import DOCX, EML, FORMATS, HTML, MARKDOWN, PDF, TEXT, ZIP, Format
+from functions.extractors import DOC, DOCX, EML, FORMATS, HTML, MARKDOWN, MSG, PDF, TEXT, ZIP, Format
 from functions.ingest import containers
 from functions.ingest.containers import OLE2, Content, compound_names, stored_type, zip_names
 from functions.ingest.text_types import is_mail, kind_of
@@ -41,8 +41,8 @@ _COMPOUND: dict[str, Format | str] = {
     "Workbook": "an Excel workbook from before 2007",
     "Book": "an Excel workbook from before 1997",
     "PowerPoint Document": "a PowerPoint presentation from before 2007",
-    "WordDocument": "a Word document from before 2007",
-    "__properties_version1.0": "an Outlook message",
+    "WordDocument": DOC,
+    "__properties_version1.0": MSG,
 }
 _LOCKED = frozenset(("EncryptedPackage", "EncryptionInfo"))
 # Formats that a name promises: a file so named that is something else is broken, or pretends.
