@@ -235,7 +235,7 @@ def _become(request: Request, confinement: Confinement) -> NoReturn:
     output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     _confine(request, confinement)
     os.dup2(output, 1)
-    os.set_inheritable(_ANSWER_FD, False)  # noqa: FBT003
+    os.set_inheritable(_ANSWER_FD, False)
     # Python ignores them, and what is ignored stays so.
     for ignored in (signal.SIGXFSZ, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_DFL)

@@ -12,7 +12,7 @@ from functions.extractors.tables import rows
 from functions.pieces import Piece, in_records
 
 
-def extract(path: Path, options: Options) -> Iterator[Page]:
+def extract(path: Path, options: Options) -> Iterator[Page]:  # noqa: ARG001 - as all extractors
     """One page. Raises nothing: what the converter prints is a text."""
     yield from in_records(_pieces(path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def _body(store: _Store, options: Options) -> Iterator[Piece]:
         yield from markup(decoded(html, options))
     elif squeezed := store.binary(_RTF):
         try:
-            yield from rtf.read(compressed_rtf.decompress(squeezed))
+            yield from rtf.read(io.BytesIO(compressed_rtf.decompress(squeezed)))
         except _ERRORS:
             options.note(unreadable_body=True)
 

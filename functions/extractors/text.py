@@ -27,7 +27,7 @@ def extract(path: Path, options: Options) -> Iterator[Page]:
 
 
 def decoded(path: Path, options: Options) -> Iterator[str]:
-    """A file's text as it is read. Notes and raises as `extract`."""
+    """A text file in blocks. Notes and raises as `extract`."""
     with path.open("rb") as file:
         encoding = encodings.detect(_blocks(file))
         file.seek(0)
