@@ -172,7 +172,7 @@ _SOME_PID = 0xFEEDC0DE
 
 
 def _program(column: int, architecture: int, pid: int, allowed: Collection[str] = ()) -> Iterator[bytes]:
-    """The filter, without the calls that are allowed. What follows a comparison and is not for its case is jumped over."""
+    """The filter. What follows a comparison and is not for its case is jumped over. `allowed`: calls by name."""
     no = _ERRNO | errno.EPERM
     yield from (_step(_LOAD, _ARCHITECTURE), _step(_IF_EQUAL, architecture, skip=(1, 0)), _step(_RETURN, no))
     yield from (_step(_LOAD, _NUMBER), _step(_IF_GREATER, system_calls.LAST_KNOWN, skip=(0, 1)))

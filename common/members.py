@@ -99,8 +99,8 @@ def room(connection: Connection, document_id: str, *, levels: int, count: int, s
     row = connection.execute(_ROOM, {"id": document_id}).one()
     return Room(
         levels=max(levels - row.depth, 0),
-        count=max(count - int(row.count), 0),
-        bytes=max(size - int(row.bytes), 0),
+        count=max(count - int(row.others), 0),
+        bytes=max(size - int(row.size), 0),
         has_any=row.own > 0,
     )
 
@@ -115,7 +115,7 @@ def take(
     """
     connection.execute(_HOLD_OUTERMOST, {"id": document_id})
     row = connection.execute(_ROOM, {"id": document_id}).one()
-    if row.count and (row.count + count > most or row.bytes + size > most_bytes):
+    if row.others and (row.others + count > most or row.size + size > most_bytes):
         raise Retryable("Another archive within the same one was unfolded meanwhile.", code="MEMBERS_TAKEN")
     taken = connection.execute(
         text("""
@@ -145,8 +145,8 @@ _ROOM = text(f"""
         UNION ALL
         SELECT member.id FROM down JOIN documents AS member ON member.parent_id = down.id)
     SELECT coalesce((SELECT max(depth) FROM up), 0) AS depth,
-        coalesce(sum(member_count) FILTER (WHERE id <> :id), 0) AS count,
-        coalesce(sum(member_bytes) FILTER (WHERE id <> :id), 0) AS bytes,
+        coalesce(sum(member_count) FILTER (WHERE id <> :id), 0) AS others,
+        coalesce(sum(member_bytes) FILTER (WHERE id <> :id), 0) AS size,
         coalesce(max(member_count) FILTER (WHERE id = :id), 0) AS own
     FROM documents WHERE id IN (SELECT id FROM down)
 """)  # noqa: S608 - of constants

@@ -146,7 +146,8 @@ def fit(name: str) -> str:
 def is_fit(path: str) -> bool:
     """Whether it is what `fit` may have made, perhaps with a number before it."""
     components = path.split("/")
-    return [_fit_component(one) for one in components] == components and len(path.encode()) <= PATH_BYTES + 16
+    fits = all(one and _fit_component(one) == one for one in components)
+    return fits and len(path.encode()) <= PATH_BYTES + 16
 
 
 def _fit_component(component: str) -> str:

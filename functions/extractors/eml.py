@@ -50,7 +50,7 @@ def members(path: Path, options: Options) -> Iterator[Entry]:
 def _read(path: Path, options: Options) -> EmailMessage:
     try:
         with path.open("rb") as file:
-            return cast(EmailMessage, message_from_binary_file(file, policy=_POLICY))
+            return message_from_binary_file(file, policy=_POLICY)
     except (*_ERRORS, RecursionError) as error:
         raise Rejected(
             f"{options.name} cannot be read as an e-mail: its parts are damaged, or nested without end.",
@@ -123,7 +123,8 @@ def _best(alternatives: list[EmailMessage]) -> EmailMessage | None:
 
 
 def _is_text(part: EmailMessage, kind: str) -> bool:
-    return kind in ("text/plain", "text/html", "message/delivery-status") and not _guarded(part.get_filename, "")
+    is_named = _guarded(lambda: part.get_filename(""), "")
+    return kind in ("text/plain", "text/html", "message/delivery-status") and not is_named
 
 
 def _text(part: EmailMessage, options: Options) -> Iterator[Piece]:
@@ -154,7 +155,7 @@ def _payload(part: EmailMessage) -> bytes | None:
 
 
 def _name(part: EmailMessage, number: int) -> str:
-    if name := _guarded(part.get_filename, ""):
+    if name := _guarded(lambda: part.get_filename(""), ""):
         return str(name)
     kind = _type(part)
     if kind == "message/rfc822":

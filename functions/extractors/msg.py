@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import hashlib
 import io
 import struct
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_string, policy
 from email.message import EmailMessage
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,7 @@ class _Store:
         """A FILETIME: tenths of microseconds since 1601."""
         ticks = int.from_bytes(self._fixed.get(id << 16 | _TIME, b""), "little")
         try:
-            return f"{_EPOCH + timedelta(microseconds=ticks // 10):%Y-%m-%d %H:%M} UTC" if ticks else ""
+            return format_datetime(_EPOCH + timedelta(microseconds=ticks // 10)) if ticks else ""
         except OverflowError:
             return ""
 
@@ -199,7 +201,7 @@ class _Message:
 
 
 def _mail(store: _Store, options: Options) -> EmailMessage:
-    mail = EmailMessage()
+    mail, digest = EmailMessage(), hashlib.sha256()
     for name, value in (("Subject", store.text(_SUBJECT)), *_fields(store)):
         # Outlook parts names by semicolons.
         if value := " ".join(value.replace(";", ",").split()):
@@ -211,4 +213,8 @@ def _mail(store: _Store, options: Options) -> EmailMessage:
             with contextlib.suppress(Damaged):
                 content = b"".join(entry.content())
                 mail.add_attachment(content, "application", "octet-stream", filename=entry.name)
+                digest.update(content)
+    if mail.is_multipart():
+        # Python's own is another each time, and the same message must stay the same bytes.
+        mail.set_boundary(f"=_{digest.hexdigest()}")
     return mail

@@ -99,7 +99,7 @@ def _count(path: Path) -> int:
             record = file.read(_END64_BYTES)
             if record.startswith(_END64) and len(record) == _END64_BYTES:
                 count, directory = struct.unpack_from("<QQ", record, 32)
-    return max(count, min(directory, size) // _ENTRY_BYTES)
+    return int(max(count, min(directory, size) // _ENTRY_BYTES))
 
 
 def _encoding(entries: Sequence[zipfile.ZipInfo]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, cast
 
 from common import erasing
 from common.context import Context
@@ -74,8 +74,9 @@ def keep(ctx: Context, frames: Path, told: Mapping[str, Any], room: Room) -> Non
                 if not _is_there(ctx, key, there.get(key), frames, framed):
                     _put(ctx, key, frames, framed)
                     put += 1
-        erased = [_erase(ctx, key) for key in sorted(there.keys() - wanted)]
-    ctx.note(members_put=put, **({"members_erased": len(erased)} if erased else {}))
+        for key in sorted(gone := there.keys() - wanted):
+            _erase(ctx, key)
+    ctx.note(members_put=put, **({"members_erased": len(gone)} if gone else {}))
 
 
 def _is_there(ctx: Context, key: str, found: Found | None, frames: Path, framed: Framed) -> bool:
@@ -103,7 +104,7 @@ def _put(ctx: Context, key: str, frames: Path, framed: Framed) -> None:
     name = PurePosixPath(key).name
     with Slice(frames, framed) as content:
         ctx.services.objects.put_stream(
-            key, content, framed.size, bucket=ctx.target.bucket, content_type=guess_type(name)
+            key, cast("IO[bytes]", content), framed.size, bucket=ctx.target.bucket, content_type=guess_type(name)
         )
     ctx.services.failpoints.reach("after_member", "EXTRACT_TEXT")
 
