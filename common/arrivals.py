@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from sqlalchemy import Connection, text
 
+from common import members
 from common.documents import ADMIN_USER, DEFAULT_KNOWLEDGE_BASE
 from common.events import ObjectCreated, ObjectEvent
 from common.pipelines import Pipeline
@@ -54,6 +55,8 @@ def drop(connection: Connection, events: Sequence[ObjectCreated], pipeline: Pipe
             "bucket": event.bucket,
             "key": event.key,
             "name": PurePosixPath(event.key).name or event.key,
+            "parent": members.parent_of(event.key),
+            "path": members.path_of(event.key),
             "sequencer": event.sequencer,
             "etag": event.etag,
             "size": event.size,
@@ -75,7 +78,7 @@ def drop(connection: Connection, events: Sequence[ObjectCreated], pipeline: Pipe
         },
     )
     name = pipeline.steps[first - 1].name
-    return {row.number: StepRef(row.task, first, name, 0, DEFAULT_KNOWLEDGE_BASE) for row in taken}
+    return {row.number: StepRef(row.task, first, name, 0, row.base) for row in taken}
 
 
 # Foreign keys are checked when the statement ends, so the order of its parts does not matter. Keys are locked in their
@@ -83,11 +86,16 @@ def drop(connection: Connection, events: Sequence[ObjectCreated], pipeline: Pipe
 _DROP = text("""
     WITH file AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(:files ::jsonb -> 'files') AS file (
-            number int, document text, task text, bucket text, key text, name text, sequencer text, etag text,
-            size bigint, content_type text, store_version text)),
+            number int, document text, task text, bucket text, key text, name text, parent text, path text,
+            sequencer text, etag text, size bigint, content_type text, store_version text)),
+    parent AS MATERIALIZED (
+        SELECT id, bucket_name, user_id, knowledge_base_id FROM documents
+        WHERE id IN (SELECT parent FROM file) AND deleted_at IS NULL ORDER BY id FOR SHARE),
     fresh AS MATERIALIZED (
-        SELECT file.* FROM file
-        WHERE NOT EXISTS (
+        SELECT file.*, coalesce(parent.knowledge_base_id, :base) AS base, coalesce(parent.user_id, :owner) AS owner
+        FROM file LEFT JOIN parent ON (parent.id, parent.bucket_name) = (file.parent, file.bucket)
+        -- A member whose parent is not there is for common/documents.py.
+        WHERE (file.parent IS NULL OR parent.id IS NOT NULL) AND NOT EXISTS (
                 SELECT FROM documents
                 WHERE (bucket_name, object_key) = (file.bucket, file.key) AND deleted_at IS NULL)
             -- Announced once, and not there any more: its tasks know whose it is.
@@ -100,24 +108,25 @@ _DROP = text("""
     taken AS MATERIALIZED (
         SELECT fresh.* FROM fresh JOIN seen ON (bucket_name, object_key) = (bucket, key)),
     document AS (
-        INSERT INTO documents (id, name, bucket_name, object_key, knowledge_base_id, user_id)
-        SELECT document, name, bucket, key, :base, :owner FROM taken),
+        INSERT INTO documents (id, name, bucket_name, object_key, knowledge_base_id, user_id, parent_id, metadata)
+        SELECT document, name, bucket, key, base, owner, parent,
+            CASE WHEN parent IS NULL THEN '{}' ELSE jsonb_build_object('path', path) END FROM taken),
     version AS (
         INSERT INTO document_versions
             (document_id, version, task_id, file_size, content_type, etag, store_version_id)
         SELECT document, 1, task, size, content_type, etag, store_version FROM taken),
     task AS (
         INSERT INTO tasks (id, type, document_id, version, knowledge_base_id, created_by, status, started_at)
-        SELECT task, :type, document, 1, :base, :owner, 'RUNNING', now() FROM taken),
+        SELECT task, :type, document, 1, base, owner, 'RUNNING', now() FROM taken),
     step AS (
         INSERT INTO task_details (task_id, step_order, step_name, lane, weight, status, progress, details,
             started_at, completed_at, ready_at)
-        SELECT taken.task, step.ordinality, step.name, :base, step.weight,
+        SELECT taken.task, step.ordinality, step.name, taken.base, step.weight,
             CASE WHEN done THEN 'COMPLETED' ELSE 'PENDING' END, CASE WHEN done THEN 100 ELSE 0 END,
             CASE WHEN done THEN jsonb_build_object('size', taken.size, 'etag', taken.etag) ELSE '{}' END,
             CASE WHEN done THEN now() END, CASE WHEN done THEN now() END,
             CASE WHEN step.ordinality = :first THEN now() END
         FROM taken, unnest(:names ::text[], :weights ::int[]) WITH ORDINALITY AS step (name, weight, ordinality),
             LATERAL (SELECT step.ordinality < :first AS done) AS what)
-    SELECT number, task FROM taken
+    SELECT number, task, base FROM taken
 """)

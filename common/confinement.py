@@ -20,10 +20,11 @@ import stat
 import struct
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from common import system_calls
+from common.programs import executables
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,7 +39,7 @@ _MACHINES: Final = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 # <linux/landlock.h>; the numbers of its system calls are the same everywhere.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_READ_FILE, _READ_DIR, _WRITE_FILE, _TRUNCATE = 1 << 2, 1 << 3, 1 << 1, 1 << 14
+_EXECUTE, _READ_FILE, _READ_DIR, _WRITE_FILE, _TRUNCATE = 1 << 0, 1 << 2, 1 << 3, 1 << 1, 1 << 14
 # What each version of Landlock can refuse: to do to files (13 things at first, then REFER, TRUNCATE, IOCTL_DEV), to
 # bind and connect by TCP, and to reach beyond the process's like by abstract sockets and by signals.
 _FILE_ACCESS: Final = {1: 13, 2: 14, 3: 15, 4: 15}
@@ -61,20 +62,24 @@ class Confinement:
         self._code = code_paths()
         self._filter = _filter() if _has_seccomp() else None
 
-    def enter(self, *, readable: str, writable: str) -> None:
+    def enter(self, *, readable: str, writable: str, program: str = "", data: Iterable[str] = ()) -> None:
         """From now on this process, which must have one thread, reads only code and this file, and writes that file.
 
         It makes no files, opens no sockets, starts no processes or threads and signals only itself. There is no way
-        back. Raises OSError where the kernel has a protection and refuses it.
+        back. `program`: what it may become, which alone it may execute, and what that reads beside. Raises OSError
+        where the kernel has a protection and refuses it.
         """
         if sys.platform != "linux":
             return
         _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
         if self._landlock:
-            _restrict_files(self._landlock, (*self._code, readable), writable)
+            _restrict_files(
+                self._landlock, (*self._code, *data, readable), writable, executables(program) if program else ()
+            )
         _drop_capabilities()
         if self._filter is not None:
-            _filter_calls(self._filter)
+            # What it becomes is held to the same filter, and by Landlock to becoming nothing else.
+            _filter_calls(_filter(becomes_another=True) if program else self._filter)
 
 
 def code_paths() -> tuple[str, ...]:
@@ -101,7 +106,7 @@ def _landlock_version() -> int:
     return max(0, _syscall(_CREATE_RULESET, None, 0, 1))
 
 
-def _restrict_files(version: int, readable: Iterable[str], writable: str) -> None:
+def _restrict_files(version: int, readable: Iterable[str], writable: str, executable: Iterable[str] = ()) -> None:
     files = (1 << _FILE_ACCESS.get(version, _FILE_ACCESS_NOW)) - 1
     network = 3 if version >= _NETWORK_SINCE else 0
     scopes = 3 if version >= _SCOPES_SINCE else 0
@@ -110,6 +115,8 @@ def _restrict_files(version: int, readable: Iterable[str], writable: str) -> Non
     ruleset = _checked(_syscall(_CREATE_RULESET, attributes, len(attributes), 0), "landlock_create_ruleset")
     for path in readable:
         _allow(ruleset, path, _READ_FILE | _READ_DIR)
+    for path in executable:
+        _allow(ruleset, path, _READ_FILE | _EXECUTE)
     _allow(ruleset, writable, _WRITE_FILE | (_TRUNCATE if version >= _TRUNCATE_SINCE else 0))
     _checked(_syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
     os.close(ruleset)
@@ -143,8 +150,9 @@ def _has_seccomp() -> bool:
     return sys.platform == "linux" and known and libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
 
 
-def _filter() -> bytes:
-    return b"".join(_program(*_MACHINES[platform.machine()], _SOME_PID))
+def _filter(*, becomes_another: bool = False) -> bytes:
+    allowed = ("execve",) if becomes_another else ()
+    return b"".join(_program(*_MACHINES[platform.machine()], _SOME_PID, allowed))
 
 
 def _filter_calls(code: bytes) -> None:
@@ -163,14 +171,14 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _SOME_PID = 0xFEEDC0DE
 
 
-def _program(column: int, architecture: int, pid: int) -> Iterator[bytes]:
-    """The filter. What follows a comparison and is not for its case is jumped over."""
+def _program(column: int, architecture: int, pid: int, allowed: Collection[str] = ()) -> Iterator[bytes]:
+    """The filter. What follows a comparison and is not for its case is jumped over. `allowed`: calls by name."""
     no = _ERRNO | errno.EPERM
     yield from (_step(_LOAD, _ARCHITECTURE), _step(_IF_EQUAL, architecture, skip=(1, 0)), _step(_RETURN, no))
     yield from (_step(_LOAD, _NUMBER), _step(_IF_GREATER, system_calls.LAST_KNOWN, skip=(0, 1)))
     yield _step(_RETURN, _ERRNO | errno.ENOSYS)
-    for numbers in system_calls.DENIED.values():
-        if (number := numbers[column]) is not None:
+    for name, numbers in system_calls.DENIED.items():
+        if name not in allowed and (number := numbers[column]) is not None:
             yield from (_step(_IF_EQUAL, number, skip=(0, 1)), _step(_RETURN, no))
     for numbers in system_calls.TO_ITSELF.values():
         yield from _by_argument(numbers[column], 0, (0, pid), _ALLOW, no)

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, RowMapping, text
 _VIEW = """
     SELECT document.id, document.name, version.content_type, version.file_size, version.etag, version.sha256,
         document.bucket_name, document.object_key, version.version, document.knowledge_base_id, document.user_id,
-        document.metadata, task.status AS processing_status, task.error_code, task.error_message, version.task_id,
-        document.created_at, document.updated_at, judged.media_type, shown.version AS shown_version
+        document.parent_id, document.metadata, task.status AS processing_status, task.error_code,
+        task.error_message, version.task_id, document.created_at, document.updated_at, judged.media_type,
+        shown.version AS shown_version
     FROM documents AS document
         JOIN LATERAL (
             SELECT * FROM document_versions WHERE document_id = document.id ORDER BY version DESC LIMIT 1
@@ -49,6 +50,7 @@ class Filter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     user_id: str | None = None
+    parent_id: str | None = None
 
 
 def read_document(connection: Connection, document_id: str) -> RowMapping | None:
@@ -74,6 +76,7 @@ def read_documents(
             "after": wanted.created_after,
             "before": wanted.created_before,
             "user": wanted.user_id,
+            "parent": wanted.parent_id,
         },
     )
     return rows.mappings().all()
@@ -96,6 +99,7 @@ _CONDITIONS = {
     "created_after": "AND document.created_at >= :after",
     "created_before": "AND document.created_at < :before",
     "user_id": "AND document.user_id = :user",
+    "parent_id": "AND document.parent_id = :parent",
 }
 
 

@@ -7,19 +7,17 @@ come twice, late, out of order or at once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-import msgspec
 from sqlalchemy import Connection, Row, text
 
-from common import removals, tasks
+from common import members, removals, tasks
 from common.errors import Conflict, NotFound
 from common.event_log import Decides, is_news
 from common.events import ObjectCreated, ObjectRemoved
 from common.pipelines import Pipeline
-from common.steps import StepRef
+from common.steps import StepRef, as_json
 
 DEFAULT_KNOWLEDGE_BASE = "default"
 ADMIN_USER = "admin"
@@ -39,7 +37,8 @@ def arrive(
 
     A key without a document is a drop by another system and gets one. Other bytes than the newest version's make a
     new version, which supersedes tasks of older ones; so does an object that comes after its upload has expired. One
-    whose document is being deleted goes the way of `removal`. `decides` whether the event is news.
+    whose document is being deleted, or is gone with what it was a member of, goes the way of `removal`. `decides`
+    whether the event is news.
     """
     if not decides(connection, event):
         return []
@@ -47,8 +46,11 @@ def arrive(
     if latest is None and removals.follow(connection, event, removal):
         return []  # nobody waits for it: the relay sends its message
     if latest is None:
-        document_id, user_id = _drop(connection, event)
+        document_id, user_id, stays = _drop(connection, event)
         task_id = _new_version(connection, event, pipeline, document_id, 1, user_id)
+        if not stays:
+            removals.begin(connection, [document_id], removal, user_id=user_id, asked=True)
+            return []
     elif latest.etag is None and latest.status != "FAILED":
         _update_version(connection, event, latest)
         task_id = latest.task_id
@@ -142,13 +144,16 @@ def _latest(connection: Connection, event: _Keyed) -> Row[Any] | None:
     ).one_or_none()
 
 
-def _drop(connection: Connection, event: ObjectCreated) -> tuple[str, str]:
-    """A document for a key that has none, and its owner."""
+def _drop(connection: Connection, event: ObjectCreated) -> tuple[str, str, bool]:
+    """A document for a key that has none, its owner, and whether it stays: not if what it was a member of is gone."""
     document_id = str(uuid.uuid4())
-    name = PurePosixPath(event.key).name or event.key
-    owner, base = _announced_by(connection, event) or (ADMIN_USER, DEFAULT_KNOWLEDGE_BASE)
-    _insert_document(connection, document_id, name, event.bucket, event.key, base, owner, {})
-    return document_id, owner
+    if parent := members.hold_parent(connection, event.bucket, event.key):
+        owner, base = parent.user_id, parent.knowledge_base_id
+    else:
+        owner, base = _announced_by(connection, event) or (ADMIN_USER, DEFAULT_KNOWLEDGE_BASE)
+    parent_id = parent.document_id if parent else None
+    _insert_document(connection, event, document_id, knowledge_base_id=base, user_id=owner, parent_id=parent_id)
+    return document_id, owner, parent is None or parent_id is not None
 
 
 def _announced_by(connection: Connection, event: ObjectCreated) -> tuple[str, str] | None:
@@ -183,27 +188,28 @@ def _announced_id(key: str) -> str:
 
 def _insert_document(
     connection: Connection,
+    event: ObjectCreated,
     document_id: str,
-    name: str,
-    bucket: str,
-    key: str,
+    *,
     knowledge_base_id: str,
     user_id: str,
-    metadata: Mapping[str, Any],
+    parent_id: str | None,
 ) -> None:
     connection.execute(
         text("""
-            INSERT INTO documents (id, name, bucket_name, object_key, knowledge_base_id, user_id, metadata)
-            VALUES (:id, :name, :bucket, :key, :knowledge_base, :user, :metadata ::jsonb)
+            INSERT INTO documents
+                (id, name, bucket_name, object_key, knowledge_base_id, user_id, metadata, parent_id)
+            VALUES (:id, :name, :bucket, :key, :knowledge_base, :user, :metadata ::jsonb, :parent)
         """),
         {
             "id": document_id,
-            "name": name,
-            "bucket": bucket,
-            "key": key,
+            "name": PurePosixPath(event.key).name or event.key,
+            "bucket": event.bucket,
+            "key": event.key,
             "knowledge_base": knowledge_base_id,
             "user": user_id,
-            "metadata": msgspec.json.encode(metadata).decode(),
+            "metadata": as_json({"path": members.path_of(event.key)} if parent_id else {}),
+            "parent": parent_id,
         },
     )
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ _ANSWER_BYTES = 1 << 20
 # What the zygote keeps of our environment: where programs are and how names are read. Nothing secret.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
 _TRACEBACK_LINES = 6
+# Of what becomes a program: a module that is there, so that the zygote need load none.
+_NO_TARGET = "common.jail:"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -63,13 +65,18 @@ def _mib(size: int) -> str:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`target` is "module:function", called as `function(Path(input), Path(output), options)`."""
+    """`target` is "module:function", called as `function(Path(input), Path(output), options)`.
+
+    Or the child becomes `program`, with these arguments, and what it prints is the output. `data`: what it reads.
+    """
 
     target: str
     input: str
     output: str
     options: dict[str, Any]
     limits: Limits
+    program: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
 
 
 class Returned(msgspec.Struct, frozen=True, tag=True):
@@ -152,6 +159,35 @@ class Jail:
         The output is made where it is not there.
         """
         request = Request(target, str(input.absolute()), str(output.absolute()), dict(options), limits)
+        return _judge(*self._run(request, check), limits)
+
+    def run_program(
+        self,
+        program: Sequence[str],
+        *,
+        input: Path,  # noqa: A002
+        output: Path,
+        data: Sequence[str],
+        limits: Limits,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a program of the machine, whose path comes first, with these arguments and the input's path as the last.
+
+        It has the limits and the confinement of a function, no environment, and no right to execute any other; what it
+        prints is the output. Raises as `run`, and `Rejected` (FILE_DAMAGED) where it ends with an error.
+        """
+        path = str(input.absolute())
+        command = (*program, path)
+        request = Request(_NO_TARGET, path, str(output.absolute()), {}, limits, command, tuple(data))
+        answer, ended = self._run(request, check)
+        if answer is None and ended.exit_code > 0:
+            name = Path(program[0]).name
+            raise Rejected(f"This file is damaged: {name} cannot read it. Upload it again.", code="FILE_DAMAGED")
+        if answer is not None or ended.exit_code:
+            _judge(answer, ended, limits)
+
+    def _run(self, request: Request, check: Callable[[], None]) -> tuple[Answer | None, Ended]:
+        limits = request.limits
         wire, zygote = self._send(request)
         with contextlib.closing(wire):
             try:
@@ -165,7 +201,7 @@ class Jail:
             except BaseException:
                 _kill(wire)
                 raise
-        return _judge(answer, ended, limits)
+        return answer, ended
 
     def close(self) -> None:
         """End the zygote and every child."""

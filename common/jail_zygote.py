@@ -191,7 +191,8 @@ def _confine(request: Request, confinement: Confinement) -> None:
     # A machine out of memory kills this process, and not the worker.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    confinement.enter(readable=request.input, writable=request.output)
+    program = request.program[0] if request.program else ""
+    confinement.enter(readable=request.input, writable=request.output, program=program, data=request.data)
 
 
 def _limit(what: int, soft: int, hard: int | None = None) -> None:
@@ -210,6 +211,8 @@ def _address_space() -> int:
 def _answer(request: Request, confinement: Confinement) -> Answer:
     module, _, name = request.target.partition(":")
     try:
+        if request.program:
+            _become(request, confinement)
         _confine(request, confinement)
         function = getattr(importlib.import_module(module), name)
         return Returned(function(Path(request.input), Path(request.output), request.options))
@@ -225,6 +228,18 @@ def _answer(request: Request, confinement: Confinement) -> Answer:
         if isinstance(error, OSError) and disk.is_full(error):
             return OutOfSpace(f"The disk is full that the text is written to: {error}")
         return Failed("".join(traceback.format_exception(error)))
+
+
+def _become(request: Request, confinement: Confinement) -> NoReturn:
+    """The program in place of this process. It answers by how it ends."""
+    output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    _confine(request, confinement)
+    os.dup2(output, 1)
+    os.set_inheritable(_ANSWER_FD, False)
+    # Python ignores them, and what is ignored stays so.
+    for ignored in (signal.SIGXFSZ, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_DFL)
+    os.execve(request.program[0], request.program, {})  # noqa: S606
 
 
 def main(arguments: Iterable[str]) -> None:

@@ -146,6 +146,10 @@ class Document(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]
+    # The archive or e-mail that it was in (common/members.py), and how much this one has unfolded to itself.
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("documents.id", ondelete="SET NULL"))
+    member_count: Mapped[int] = mapped_column(server_default=text("0"))
+    member_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
     __table_args__ = (
         Index(
@@ -161,6 +165,7 @@ class Document(Base):
         Index("documents_leaving", "bucket_name", "object_key", postgresql_where=text("deleted_at IS NOT NULL")),
         Index("documents_by_knowledge_base", "knowledge_base_id", "created_at", "id"),
         Index("documents_by_time", "created_at", "id"),
+        Index("documents_by_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
     )
 
 

@@ -34,6 +34,7 @@ from common.records import Pin
 from common.settings import Settings
 
 _READ_BYTES = 256 * 1024
+_BINARY = "application/octet-stream"
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
 _UNSEEN = _GONE | {"NoSuchBucket", "AccessDenied"}
 # Of an object that was encrypted with a key which the store was told and did not keep (SSE-C): any sender may do so.
@@ -166,9 +167,8 @@ class ObjectStore:
 
     def _by_listing(self, bucket: str, key: str) -> Found | None:
         """What the listing tells of an object that tells nothing itself."""
-        for one in self.listed(bucket, key):
-            return one.found if one.key == key else None
-        return None
+        first = next(self.listed(bucket, key), None)
+        return first.found if first is not None and first.key == key else None
 
     def listed(self, bucket: str, prefix: str, after: str | None = None) -> Iterator[Listed]:
         """The objects whose keys begin so, in the order of the store, from behind the key `after` on.
@@ -188,9 +188,8 @@ class ObjectStore:
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds nothing at all: no object, no version, no trace of one."""
         with _refusals("listing", bucket):
-            found = self._client.list_objects(
-                bucket_name=bucket, recursive=True, include_version=self._keeps_versions(bucket)
-            )
+            versions = self._keeps_versions(bucket)
+            found = self._client.list_objects(bucket_name=bucket, recursive=True, include_version=versions)
             return next(iter(found), None) is None
 
     def exists(self, key: str, *, bucket: str | None = None, version_id: str | None = None) -> bool:
@@ -224,11 +223,12 @@ class ObjectStore:
                 check()
                 file.write(part)
 
-    def put_stream(self, key: str, stream: IO[bytes], size: int) -> None:
-        """Write `size` bytes of the stream under `key` of our bucket, in constant memory."""
+    def put_stream(self, key: str, stream: IO[bytes], size: int, bucket: str = "", content_type: str = _BINARY) -> None:
+        """Write `size` bytes of the stream under `key`, of our bucket unless told, in constant memory."""
+        where = {"bucket_name": bucket or self.bucket, "object_name": key}
         with _translated("writing", key):
             # minio-py asks io.BufferedIOBase of what it reads; a spooled file is one in all but name.
-            self._client.put_object(bucket_name=self.bucket, object_name=key, data=stream, length=size)  # type: ignore[arg-type]
+            self._client.put_object(**where, data=stream, length=size, content_type=content_type)  # type: ignore[arg-type]
 
     def lines(self, key: str, span: tuple[int, int] | None = None) -> Iterator[bytes]:
         """The lines of an object of our bucket, or of its bytes [first, last), as they arrive."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from common import tasks
+from common import members, tasks
 from common.erasing import KnownBytes
 from common.errors import NotFound
 from common.events import ObjectCreated, sequencer_at
@@ -23,8 +23,18 @@ def begin(
 ) -> list[StepRef]:
     """Hide the documents, end their tasks, and begin those that clear up; returns the messages to send.
 
-    `asked`: by a person, so that their bytes leave the store too.
+    `asked`: by a person, so that their bytes leave the store too; those of their members, which follow them, always do.
     """
+    ids = list(document_ids)
+    ready = _begin(connection, ids, pipeline, user_id=user_id, asked=asked)
+    while ids := members.of_these(connection, ids):
+        ready += _begin(connection, ids, pipeline, user_id=user_id, asked=True)
+    return ready
+
+
+def _begin(
+    connection: Connection, document_ids: Sequence[str], pipeline: Pipeline, *, user_id: str, asked: bool
+) -> list[StepRef]:
     hidden = connection.execute(
         text("""
             UPDATE documents SET deleted_at = coalesce(deleted_at, now())
@@ -165,7 +175,8 @@ def known_bytes(connection: Connection, document_id: str) -> KnownBytes | None:
         version_ids=frozenset(row.version_ids) - frozenset(row.others or ()),
         upload_ids=frozenset(row.upload_ids or ()),
         live=row.live,
-        announced=row.object_key.startswith(f"incoming/{document_id}/"),
+        announced=row.object_key.startswith(f"incoming/{document_id}/")
+        or members.parent_of(row.object_key) is not None,
     )
 
 

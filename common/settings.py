@@ -159,6 +159,12 @@ class Settings(BaseSettings):
     extract_memory_bytes: int = Field(1 << 30, gt=0, description="Address space of one extraction, beyond its start")
     extract_output_bytes: int = Field(512 << 20, gt=0, description="Largest text that an extraction may produce")
     max_inflated_bytes: int = Field(512 << 20, gt=0, description="Largest size that a zipped format may unfold to")
+    max_members: int = Field(
+        10_000, ge=0, description="Most documents that one archive or e-mail, with all in it, unfolds to; 0: none"
+    )
+    max_members_bytes: int = Field(2 << 30, ge=0, description="Most bytes of them together")
+    max_member_levels: int = Field(3, ge=0, description="How deep archives and e-mails within one another are unfolded")
+    max_archive_entries: int = Field(100_000, gt=0, description="Most files of one archive that are looked at")
     max_pages: int = Field(20_000, gt=0, description="Most pages of one document")
     max_characters: int = Field(250_000_000, gt=0, description="Most characters of one document's text")
 

@@ -27,16 +27,21 @@ class Documents:
         file_type: str | None = None,
         q: str | None = None,
         user_id: str | None = None,
+        parent_id: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> Iterator[Document]:
-        """The newest first. `q`: anywhere in the name; `knowledge_base`: its id or name; times with their zone."""
+        """The newest first. `q`: anywhere in the name; `knowledge_base`: its id or name; times with their zone.
+
+        `parent_id`: the documents that were in this archive or e-mail.
+        """
         query = {
             "knowledge_base_id": knowledge_base,
             "processing_status": status,
             "file_type": file_type,
             "q": q,
             "user_id": user_id,
+            "parent_id": parent_id,
             "created_after": created_after and created_after.isoformat(),
             "created_before": created_before and created_before.isoformat(),
         }

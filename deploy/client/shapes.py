@@ -92,7 +92,7 @@ class UploadEnd:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document and its newest version, whose task `processing_status` is of."""
+    """A document and its newest version, whose task `processing_status` is of. `parent_id`: what it was in."""
 
     id: str
     name: str
@@ -107,6 +107,7 @@ class Document:
     shown_version: int | None
     knowledge_base_id: str
     user_id: str
+    parent_id: str | None
     metadata: dict[str, Any]
     processing_status: str
     error_code: str | None

@@ -23,25 +23,101 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     module: str
+    code: str
+    """Its short name in lists and their filters."""
+    has_members: bool = False
+    """Whether `module` has `members` too (functions/members.py)."""
 
-    @property
-    def short(self) -> str:
-        """pdf, docx, html, …: the name of its extractor."""
-        return self.module.rpartition(".")[2]
 
-
-PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf")
+PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf", "pdf")
 DOCX = Format(
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "Word document (DOCX)",
-    (".docx",),
+    (".docx", ".docm", ".dotx", ".dotm"),
     "functions.extractors.docx",
+    "docx",
 )
-HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html")
-MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown")
-TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text")
+PPTX = Format(
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "PowerPoint presentation (PPTX)",
+    (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"),
+    "functions.extractors.pptx",
+    "pptx",
+)
+XLSX = Format(
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "Excel workbook (XLSX)",
+    (".xlsx", ".xlsm", ".xltx", ".xltm"),
+    "functions.extractors.xlsx",
+    "xlsx",
+)
+XLS = Format("application/vnd.ms-excel", "Excel workbook (XLS)", (".xls", ".xlt"), "functions.extractors.xls", "xls")
+ODT = Format(
+    "application/vnd.oasis.opendocument.text",
+    "OpenDocument text (ODT)",
+    (".odt", ".ott"),
+    "functions.extractors.odf",
+    "odt",
+)
+ODS = Format(
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "OpenDocument spreadsheet (ODS)",
+    (".ods", ".ots"),
+    "functions.extractors.odf",
+    "ods",
+)
+ODP = Format(
+    "application/vnd.oasis.opendocument.presentation",
+    "OpenDocument presentation (ODP)",
+    (".odp", ".otp"),
+    "functions.extractors.odf",
+    "odp",
+)
+EPUB = Format("application/epub+zip", "EPUB", (".epub",), "functions.extractors.epub", "epub")
+RTF = Format("application/rtf", "RTF", (".rtf",), "functions.extractors.rtf", "rtf")
+CSV = Format("text/csv", "CSV", (".csv",), "functions.extractors.csv", "csv")
+TSV = Format("text/tab-separated-values", "TSV", (".tsv", ".tab"), "functions.extractors.csv", "tsv")
+HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html", "html")
+MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
+TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
 
-FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT)}
+ZIP = Format("application/zip", "ZIP archive", (".zip",), "functions.extractors.zip", "zip", has_members=True)
+EML = Format("message/rfc822", "e-mail (EML)", (".eml",), "functions.extractors.eml", "eml", has_members=True)
+JSON = Format("application/json", "JSON", (".json", ".geojson", ".ipynb"), "functions.extractors.json", "json")
+JSONL = Format("application/jsonl", "JSON Lines", (".jsonl", ".ndjson"), "functions.extractors.json", "jsonl")
+XML = Format("application/xml", "XML", (".xml", ".rss", ".atom", ".xsd", ".xsl"), "functions.extractors.xml", "xml")
+CODE = Format(
+    "text/x-source",
+    "source code",
+    (
+        *(".py", ".pyi", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".java", ".kt", ".scala", ".groovy", ".c", ".h"),
+        *(".cc", ".cpp", ".cxx", ".hh", ".hpp", ".cs", ".m", ".mm", ".go", ".rs", ".swift", ".rb", ".php", ".pl"),
+        *(".pm", ".lua", ".r", ".jl", ".dart", ".ex", ".exs", ".erl", ".hs", ".ml", ".clj", ".el", ".lisp", ".vb"),
+        *(".pas", ".f90", ".asm", ".s", ".sh", ".bash", ".zsh", ".ps1", ".bat", ".cmd", ".sql", ".css", ".scss"),
+        *(".less", ".vue", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".proto", ".graphql"),
+        *(".tf", ".gradle", ".cmake", ".mk", ".diff", ".patch"),
+    ),
+    "functions.extractors.code",
+    "code",
+)
+
+MSG = Format(
+    "application/vnd.ms-outlook",
+    "Outlook message (MSG)",
+    (".msg",),
+    "functions.extractors.msg",
+    "msg",
+    has_members=True,
+)
+DOC = Format(
+    "application/msword", "Word document from before 2007", (".doc", ".dot"), "functions.extractors.doc", "doc"
+)
+
+_ALL = (
+    *(PDF, DOCX, DOC, PPTX, XLSX, XLS, ODT, ODS, ODP, EPUB, RTF, HTML, MARKDOWN, CSV, TSV, TEXT),
+    *(EML, MSG, ZIP, JSON, JSONL, XML, CODE),
+)
+FORMATS = {kind.media_type: kind for kind in _ALL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +128,13 @@ class Options:
     max_inflated_bytes: int
     max_pages: int
     max_characters: int
+    # Of what has members: the largest of them, the files that are looked at, and what is left of the budgets of the
+    # outermost archive: how deep it may go on, how many documents and bytes it may still become.
+    max_document_bytes: int = 0
+    max_archive_entries: int = 0
+    member_levels: int = 0
+    max_members: int = 0
+    max_members_bytes: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
     def note(self, **details: Any) -> None:

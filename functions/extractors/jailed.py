@@ -1,4 +1,4 @@
-"""What runs in the jail: an extractor's pages, as JSON Lines, into the output file."""
+"""What runs in the jail: a document's pages, as JSON Lines, into the output file; or its members, in frames."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 
+from functions import framing, members
 from functions.extractors import FORMATS, Extractor, Options
 from functions.pieces import records_of
-
-TARGET = "functions.extractors.jailed:extract"
 
 # Parsers are imported here and now: the zygote imports this module once, and each child has them for nothing.
 EXTRACTORS: Mapping[str, Extractor] = {
@@ -29,7 +28,7 @@ def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str,
     Returns the extractor's notes with `pages`, `characters` and `blank`: whether all of it is white space. Raises
     `Rejected` at the first page or character beyond what a document may have.
     """
-    given = Options(**{name: value for name, value in options.items() if name != "media_type"})
+    given = _given(options)
     encode = msgspec.json.Encoder().encode
     last = characters = 0
     blank = True
@@ -44,6 +43,22 @@ def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str,
                 lines.write(encode(record) + b"\n")
     noted = {name: _writable(note) if isinstance(note, str) else note for name, note in given.details.items()}
     return {"pages": last, "characters": characters, "blank": blank, **noted}
+
+
+def unfold(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the document's members that are taken, as functions/framing.py does. Returns their `members` and `bytes`.
+
+    Options as for `extract`. Raises `Rejected` as that does.
+    """
+    given = _given(options)
+    entries = importlib.import_module(FORMATS[options["media_type"]].module).members(source, given)
+    with output.open("wb") as file:
+        taken = [one for one in members.unfold(entries, given, framing.Writer(file)) if not one.refused]
+    return {"members": len(taken), "bytes": sum(one.size or 0 for one in taken)}
+
+
+def _given(options: Mapping[str, Any]) -> Options:
+    return Options(**{name: value for name, value in options.items() if name != "media_type"})
 
 
 def _writable(text: str) -> str:

@@ -27,7 +27,7 @@ class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
     """A document and its newest version, whose task `processing_status` and the error are of.
 
     `file_type`: pdf, docx, html, markdown, text; of what cannot be read, the end of its name. `shown_version`: the one
-    that search shows, none before one is complete.
+    that search shows, none before one is complete. `parent_id`: the archive or e-mail that it was in.
     """
 
     id: str
@@ -43,6 +43,7 @@ class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
     shown_version: int | None
     knowledge_base_id: str
     user_id: str
+    parent_id: str | None
     metadata: dict[str, Any]
     processing_status: str
     error_code: str | None
@@ -55,7 +56,7 @@ class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
 class DocumentQuery(msgspec.Struct, kw_only=True):
     """`knowledge_base_id`: its id or its name. `q`: anywhere in the name, in whatever case.
 
-    `created_after` itself is in the list, `created_before` is not.
+    `parent_id`: what this archive or e-mail held. `created_after` itself is in the list, `created_before` is not.
     """
 
     knowledge_base_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
@@ -66,6 +67,7 @@ class DocumentQuery(msgspec.Struct, kw_only=True):
     created_after: _Moment | None = None
     created_before: _Moment | None = None
     user_id: _Text | None = None
+    parent_id: _Text | None = None
     cursor: paging.Cursor | None = None
     limit: paging.Limit = 50
 
@@ -91,6 +93,7 @@ def list_documents(call: Call, query: DocumentQuery) -> DocumentPage:
             created_after=query.created_after,
             created_before=query.created_before,
             user_id=query.user_id,
+            parent_id=query.parent_id,
             **_of_type(query.file_type),
         )
         rows = document_views.read_documents(connection, wanted, position=position, limit=query.limit)
@@ -180,9 +183,9 @@ def _view(row: RowMapping | None) -> DocumentView:
 def _type_of(media_type: str | None, name: str) -> str | None:
     """By what VALIDATE found in it, else by its name."""
     if media_type in FORMATS:
-        return FORMATS[media_type].short
+        return FORMATS[media_type].code
     suffix = PurePosixPath(name).suffix.lower()
-    by_name = next((kind.short for kind in FORMATS.values() if suffix in kind.suffixes), suffix[1:])
+    by_name = next((kind.code for kind in FORMATS.values() if suffix in kind.suffixes), suffix[1:])
     return by_name or None
 
 
@@ -190,7 +193,7 @@ def _of_type(file_type: str | None) -> dict[str, Any]:
     """The same the other way round, for a list."""
     if file_type is None:
         return {}
-    kinds = [kind for kind in FORMATS.values() if kind.short == file_type.lower()]
+    kinds = [kind for kind in FORMATS.values() if kind.code == file_type.lower()]
     return {
         "media_types": [kind.media_type for kind in kinds],
         "suffixes": [suffix for kind in kinds for suffix in kind.suffixes] or [f".{file_type}"],

@@ -29,7 +29,7 @@ _DEPTHS = (50, 400, 2000)
 # Documents that the index is told to keep to. Where filters let in more, most hits meet them anyway.
 _NAMED_DOCUMENTS = 1000
 
-_FILE_TYPES = {media_type: kind.short for media_type, kind in FORMATS.items()}
+_FILE_TYPES = {media_type: kind.code for media_type, kind in FORMATS.items()}
 
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 _Base = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

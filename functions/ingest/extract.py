@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,19 @@ from common.jail import Limits
 from common.records import Page, Source
 from common.services import Services
 from common.settings import Settings
+from functions.converters import CONVERTERS, converter
 from functions.extractors import FORMATS, TEXT
+from functions.ingest import members
 
 log = structlog.get_logger()
 
 # The zygote imports it; here it would bring every parser into the worker.
 _TARGET = "functions.extractors.jailed:extract"
+_UNFOLD = "functions.extractors.jailed:unfold"
 # A record has 50,000 characters (functions/pieces.py), of six bytes at most as JSON.
 _LINE_BYTES = 1 << 20
+# What stands around members in their file: 10,000 paths, and a piece of one that turns out too large.
+_FRAMES_BYTES = 64 << 20
 _WORK = re.compile(r"brigade-extract-(\d+)-")
 
 
@@ -36,20 +41,59 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
 
     Notes pages, characters, media_type and what the extractor says. Raises `Rejected` with NO_TEXT, with the
     extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
-    _CRASHED, TOO_MANY_PAGES, TEXT_TOO_LONG); `DiskFull` where the child found the disk so.
+    _CRASHED, TOO_MANY_PAGES, TEXT_TOO_LONG); `DiskFull` where the child found the disk so. What is in an archive or
+    e-mail follows its pages, as objects of their own (functions/ingest/members.py).
     """
-    settings = ctx.services.settings
+    settings, kind = ctx.services.settings, FORMATS[source.media_type]
     with _work(settings) as directory:
         document, pages = Path(directory, "document"), Path(directory, "pages")
+        room = members.room_for(ctx, kind)
+        options = {"media_type": source.media_type, "name": source.name, **budgets(settings), **members.options(room)}
         ctx.services.objects.download(source.pin, document, ctx.check_cancelled)
         ctx.check_cancelled()
-        details = _read(ctx.services, document, pages, source.media_type, source.name, ctx.check_cancelled)
+        if source.media_type in CONVERTERS:
+            document = _convert(ctx, source, document, Path(directory, "converted"))
+        details = _read(ctx.services, document, pages, options, ctx.check_cancelled)
         blank = details.pop("blank")
         ctx.note(media_type=source.media_type, **details)
         if blank:
             raise Rejected(_no_text(source, details), code="NO_TEXT")
-        document.unlink()
+        if not kind.has_members:
+            document.unlink()
         yield from _records(pages)
+        if kind.has_members or room.has_any:
+            told, frames = _unfold(ctx, document, Path(directory, "members"), options, unfolds=kind.has_members)
+            members.keep(ctx, frames, told, room)
+
+
+def _convert(ctx: Context, source: Source, document: Path, converted: Path) -> Path:
+    program, data = converter(source.media_type, source.name)
+    given = limits(ctx.services.settings)
+    ctx.services.jail.run_program(
+        program, input=document, output=converted, data=data, limits=given, check=ctx.check_cancelled
+    )
+    document.unlink()
+    return converted
+
+
+def _unfold(
+    ctx: Context, document: Path, frames: Path, options: Mapping[str, Any], *, unfolds: bool
+) -> tuple[dict[str, Any], Path]:
+    """The members in frames, and how many. Of what has none any more, none."""
+    if not unfolds:
+        frames.touch()
+        return {"members": 0, "bytes": 0}, frames
+    given = limits(ctx.services.settings)
+    most = ctx.services.settings.max_members_bytes + _FRAMES_BYTES
+    told = ctx.services.jail.run(
+        _UNFOLD,
+        input=document,
+        output=frames,
+        options=options,
+        limits=msgspec.structs.replace(given, output_bytes=most),
+        check=ctx.check_cancelled,
+    )
+    return told, frames
 
 
 def _records(pages: Path) -> Iterator[Page]:
@@ -75,7 +119,8 @@ def warm_up(services: Services) -> None:
         with disk.translated(), _work(services.settings) as directory:
             document = Path(directory, "document")
             document.write_text("x")
-            _read(services, document, Path(directory, "pages"), TEXT.media_type, "warm up", lambda: None)
+            options = {"media_type": TEXT.media_type, "name": "warm up", **budgets(services.settings)}
+            _read(services, document, Path(directory, "pages"), options, lambda: None)
     except DiskFull as error:
         log.warning("jail.cold", reason=error.message)
 
@@ -106,15 +151,10 @@ def _work(settings: Settings) -> tempfile.TemporaryDirectory[str]:
 
 
 def _read(
-    services: Services, document: Path, pages: Path, media_type: str, name: str, check: Callable[[], None]
+    services: Services, document: Path, pages: Path, options: Mapping[str, Any], check: Callable[[], None]
 ) -> dict[str, Any]:
     return services.jail.run(
-        _TARGET,
-        input=document,
-        output=pages,
-        options={"media_type": media_type, "name": name, **budgets(services.settings)},
-        limits=limits(services.settings),
-        check=check,
+        _TARGET, input=document, output=pages, options=options, limits=limits(services.settings), check=check
     )
 
 
@@ -124,6 +164,8 @@ def budgets(settings: Settings) -> dict[str, Any]:
         "max_inflated_bytes": settings.max_inflated_bytes,
         "max_pages": settings.max_pages,
         "max_characters": settings.max_characters,
+        "max_document_bytes": settings.max_document_bytes,
+        "max_archive_entries": settings.max_archive_entries,
     }
 
 
