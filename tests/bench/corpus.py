@@ -6,6 +6,7 @@ import gzip
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import cycle, islice
 from pathlib import Path
@@ -37,6 +38,19 @@ class Corpus:
     def long_pdfs(self) -> list[Path]:
         """The two books: 261 and 251 pages in version 2.100."""
         return [self._pdf(package) for package in _PACKAGES]
+
+    def chapters(self, language: str) -> list[Path]:
+        """Those of the book in "en" or "zh-cn", as HTML."""
+        directory = self._directory / f"chapters-{language}"
+        if not directory.exists():
+            with _unfolded(f"debian-reference-{language}", directory.with_suffix(".package")) as package:
+                unfinished = directory.with_suffix(".new")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                for page in package.glob(f"usr/share/debian-reference/ch*.{language}.html"):
+                    shutil.copy(page, unfinished)
+                unfinished.replace(directory)
+        return sorted(directory.glob("*.html"))
 
     def one_pagers(self, count: int, *, edition: int = 0) -> list[bytes]:
         """PDFs of one real page each, English and Chinese in turn. No two have the same bytes, in any edition.
@@ -103,7 +117,10 @@ class Corpus:
     def _pdf(self, package: str) -> Path:
         path = self._directory / f"{package}.pdf"
         if not path.exists():
-            _fetch(package, path)
+            with _unfolded(package, path.with_suffix(".package")) as directory:
+                (found,) = directory.glob("usr/share/**/*.pdf*")
+                data = found.read_bytes()
+                path.write_bytes(gzip.decompress(data) if found.suffix == ".gz" else data)
         return path
 
 
@@ -118,22 +135,20 @@ def _salted(pdf: bytes, edition: int, copy: int) -> bytes:
     return pdf + b"%% edition %d, copy %d\n" % (edition, copy)
 
 
-def _fetch(package: str, path: Path) -> None:
-    """The one PDF of a Debian package. Needs no root: the package is downloaded and unfolded, not installed."""
+@contextmanager
+def _unfolded(package: str, directory: Path) -> Iterator[Path]:
+    """What a Debian package holds. Needs no root: it is downloaded and unfolded, not installed."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise CorpusMissing(
             f"The documents to measure on come from Debian's package {package}, but this machine has no apt-get. "
-            f"Put the package's PDF at {path}."
+            f"Put its PDF and its chapters where {directory.parent} has those of others."
         )
-    directory = path.with_suffix(".package")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     _run(["apt-get", "download", "-q", package], directory, package)
     (archive,) = directory.glob("*.deb")
     _run(["dpkg-deb", "-x", archive.name, "."], directory, package)
-    (found,) = directory.glob("usr/share/**/*.pdf*")
-    data = found.read_bytes()
-    path.write_bytes(gzip.decompress(data) if found.suffix == ".gz" else data)
+    yield directory
     shutil.rmtree(directory)
 
 
