@@ -6,7 +6,6 @@ import os
 import secrets
 from collections.abc import Iterator
 
-import psycopg2
 import pytest
 
 from common.objects import ObjectStore
@@ -15,6 +14,7 @@ from deploy.local.guardian import Guardian
 from deploy.local.servers import LocalServers, NotInstalledError
 from deploy.local.state import free_port
 from deploy.migrate import migrate
+from tests.integration.databases import Databases
 from tests.integration.live_api import LiveApi, People
 from tests.integration.rig import Rig
 from tests.integration.system import System
@@ -53,25 +53,17 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(servers: LocalServers) -> str:
-    """The migrated database that others are cloned from: 50 ms instead of a run of all migrations."""
+def databases(servers: LocalServers) -> Databases:
     url = servers.postgres.url
     migrate(url)
-    return url
+    return Databases(url)
 
 
 @pytest.fixture
-def database_url(migrated_template: str) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """A database of this test's own, empty but migrated."""
-    server, template = migrated_template.rsplit("/", 1)
-    name = f"test_{secrets.token_hex(4)}"
-    connection = psycopg2.connect(f"{server}/postgres")
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        yield f"{server}/{name}"
-        cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    connection.close()
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture

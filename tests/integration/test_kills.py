@@ -40,7 +40,7 @@ def test_a_worker_killed_in_every_step_loses_nothing_and_doubles_nothing(system:
         flag.touch()
     failpoints = ",".join(f"{point}:{step}={flags[step]}" for step, point in WALK.items())
     key = f"incoming/{uuid4()}-kill/long.txt"
-    with system.worker(BRIGADE_FAILPOINTS=failpoints):
+    with system.worker(BRIGADE_FAILPOINTS=failpoints, BRIGADE_LEASE_SECONDS="5"):
         system.put(key, document())
         task = system.ended(system.task_of(key), seconds=240)
     assert [flag.name for flag in flags.values() if flag.exists()] == [], "these steps were not killed"

@@ -222,7 +222,7 @@ def test_the_models_own_tokens_are_counted_and_none_is_lost() -> None:
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
-    small, large = (_peak_of_splitting(tmp_path / f"{size}.txt", size << 10) for size in (512, 2048))
+    small, large = (_peak_of_splitting(tmp_path / f"{size}.txt", size << 10) for size in (256, 1024))
     assert large < 1.2 * small
 
 
