@@ -60,7 +60,12 @@ def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Fo
         ("notes.txt", bytes(range(256)) * 10, "BINARY_TEXT", "notes.txt is named as a text but holds binary data"),
         ("data.bin", bytes(range(256)) * 10, "UNSUPPORTED_TYPE", "nobody here knows"),
         ("old.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "UNSUPPORTED_TYPE", "an old Office file"),
-        ("old.docx", documents.compound("WordDocument"), "UNSUPPORTED_TYPE", "from before 2007, not a Word document"),
+        (
+            "old.docx",
+            documents.compound("PowerPoint Document"),
+            "UNSUPPORTED_TYPE",
+            "from before 2007, not a Word document",
+        ),
         ("locked.docx", documents.compound("EncryptedPackage"), "PASSWORD_PROTECTED", "protected by a password"),
         ("locked", documents.compound(*map(str, range(999)), "EncryptionInfo"), "PASSWORD_PROTECTED", "by a password"),
         ("loop.xls", documents.compound("Root", endless=True), "UNSUPPORTED_TYPE", "an old Office file"),
