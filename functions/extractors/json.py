@@ -21,7 +21,7 @@ from functions.pieces import Piece, in_records
 _READ_BYTES = 256 * 1024
 # Up to here it is tried whether it is JSON at all: files of settings are named so, and hold comments.
 _TRIED_BYTES = 16 << 20
-_LINE_BYTES = 16 << 20
+_LINE_BYTES, _FIRST_LINE_BYTES = 16 << 20, 1 << 20
 # Of one object, before its values are told: hostile ones have no end.
 _FIELDS_HELD = 200
 _BROKEN = (ijson.JSONError, UnicodeDecodeError, ValueError)
@@ -55,7 +55,7 @@ def _is_whole(path: Path, encoding: str) -> bool:
 def _is_lines(path: Path, encoding: str) -> bool:
     """Whether the first line is a value by itself, and there is another."""
     with path.open(encoding=encoding, errors="replace") as file:
-        first, second = file.readline(_LINE_BYTES), file.readline(_LINE_BYTES)
+        first, second = file.readline(_FIRST_LINE_BYTES), file.readline(_FIRST_LINE_BYTES)
     try:
         msgspec.json.decode(first, type=msgspec.Raw)
     except UNREADABLE:
@@ -104,7 +104,7 @@ class _Level:
 
 def _pieces(file: _Bytes) -> Iterator[Piece]:
     levels = [_Level("", is_array=True)]
-    for event, value in ijson.basic_parse(file, buf_size=_READ_BYTES):
+    for event, value in ijson.basic_parse(file, buf_size=_READ_BYTES, multiple_values=True):
         level = levels[-1]
         if event == "map_key":
             level.key = value

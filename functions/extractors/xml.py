@@ -44,7 +44,8 @@ def _pieces(path: Path, options: Options) -> Iterator[Piece]:
 @dataclass(slots=True)
 class _Element:
     name: str
-    fields: list[tuple[str, str]]
+    attributes: list[tuple[str, str]]
+    fields: list[tuple[str, str]] = field(default_factory=list)
     inline: list[str] = field(default_factory=list)
     has_children: bool = False
     is_mixed: bool = False
@@ -85,19 +86,19 @@ class _Teller:
         """What holds words is a value of what it is in, and part of its text, if that turns out to have one."""
         text = " ".join("".join(element.inline).split())
         if not self._open:
-            self._made += rows((), [*element.fields, ("", text)])
+            self._made += rows((), [*element.attributes, ("", text)])
             return
         outer = self._open[-1]
         outer.inline.append(text)
-        outer.fields += [(f"{element.name} {name}", value) for name, value in element.fields]
+        outer.fields += [(f"{element.name} {name}", value) for name, value in element.attributes]
         outer.fields.append((element.name, text))
         if len(outer.fields) >= _FIELDS_HELD and not outer.is_mixed:
             self._tell(outer)
 
     def _tell(self, element: _Element) -> None:
         path = [one.name for one in self._open[1:] if one is not element]
-        self._made += rows([*path, element.name] if self._open else (), element.fields)
-        element.fields, element.inline = [], []
+        self._made += rows([*path, element.name] if self._open else (), [*element.attributes, *element.fields])
+        element.attributes, element.fields, element.inline = [], [], []
 
 
 def _local(tag: str) -> str:

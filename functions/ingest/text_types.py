@@ -17,6 +17,8 @@ _FIELDS = frozenset(
         *(b"return-path", b"delivered-to", b"mime-version", b"content-type", b"dkim-signature", b"x-mailer"),
     )
 )
+# Any number of these, which every program on the way adds.
+_ADDED = (b"x-", b"arc-", b"list-", b"authentication-", b"received-", b"dkim-")
 # So many of them, and a mail's author, are no accident in a file that does not say that it is one.
 _FIELDS_ENOUGH = 3
 _OBJECT = re.compile(rb'(\{\s*"[^"]*"\s*:|\{\s*\}\s*\Z|\[\s*[\[{"]|\[\s*\]\s*\Z)')
@@ -26,11 +28,12 @@ _SPACE = b"\xef\xbb\xbf \t\r\n"
 
 def is_mail(head: bytes, suffix: str) -> bool:
     """Whether it begins with an e-mail's header; of a file that is named so, one of its fields is enough."""
-    names = _field_names(head)
+    names = {name for name in _field_names(head) if not name.startswith(_ADDED)}
     known = names & _FIELDS
     if suffix in EML.suffixes:
         return bool(known)
-    return len(known) >= _FIELDS_ENOUGH and b"from" in known and len(known) * 2 >= len(names)
+    is_likely = len(known) >= _FIELDS_ENOUGH and b"from" in known and len(known) * 2 > len(names)
+    return is_likely and suffix not in CODE.suffixes
 
 
 def _field_names(head: bytes) -> set[bytes]:

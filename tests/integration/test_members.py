@@ -295,8 +295,9 @@ def test_a_mail_that_carries_itself_ends_and_its_attachments_are_documents(scene
 
 def test_who_was_overtaken_by_a_newer_version_puts_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = scene.ingest("incoming/a.zip", archive({"a.txt": b"A"}))
+    ((ended,),) = scene.rows("SELECT task_id FROM document_versions WHERE document_id = :id", id=parent)
     with scene.database.transaction() as connection, pytest.raises(LeaseLost):
-        take(connection, parent, "another task", count=1, size=1, most=9, most_bytes=9)
+        take(connection, parent, ended, count=1, size=1, most=9, most_bytes=9)
     scene.put("incoming/a.zip", archive({"a.txt": b"B"}))
     monkeypatch.setattr(scene.database, "alone", taken_once(scene.database.alone))
     scene.settle()

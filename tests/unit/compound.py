@@ -23,7 +23,7 @@ def compound(tree: Tree) -> bytes:
             entries[number] = (name, kind, _FREE, _FREE, content)
             return number
         last = _FREE
-        for inner, what in reversed(content.items()):
+        for inner, what in reversed(list(content.items())):
             made = add(inner, 2 if isinstance(what, bytes) else 1, what)
             entries[made] = (*entries[made][:3], last, entries[made][4])
             last = made

@@ -25,6 +25,7 @@ DOCUMENT: dict[str, Any] = {
     "shown_version": None,
     "knowledge_base_id": "k",
     "user_id": "u",
+    "parent_id": None,
     "metadata": {},
     "processing_status": "FAILED",
     "error_code": None,

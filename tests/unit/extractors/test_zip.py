@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_path_that_is_too_long_for_a_key_keeps_its_name(tmp_path: Path) -> Non
 
 def test_names_that_meet_are_kept_apart(tmp_path: Path) -> None:
     out = io.BytesIO()
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(out, "w") as file:
+    with zipfile.ZipFile(out, "w") as file, warnings.catch_warnings(action="ignore"):
         for name, data in (("a", b"1"), ("a", b"2"), ("a/b", b"3"), ("../a", b"4")):
             file.writestr(name, data)
     found = taken(tmp_path, out.getvalue())
