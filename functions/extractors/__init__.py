@@ -41,16 +41,23 @@ FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT)}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an extractor must keep to, and where it notes what clients should know of the document."""
+    """What an extractor must keep to, and where it notes what clients should know of the document.
+
+    `scans`: pages of which the text, if there is any, can only be seen. OCR reads them (functions/ingest/scans.py).
+    """
 
     name: str
     max_inflated_bytes: int
     max_pages: int
     max_characters: int
     details: dict[str, Any] = field(default_factory=dict)
+    scans: list[int] = field(default_factory=list)
 
     def note(self, **details: Any) -> None:
         self.details.update(details)
+
+    def scan(self, number: int) -> None:
+        self.scans.append(number)
 
     def demand(self, *, pages: int = 0, characters: int = 0) -> None:
         """Raise `Rejected` (TOO_MANY_PAGES, TEXT_TOO_LONG) if a document has more than it may have."""
