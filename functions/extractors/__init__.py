@@ -36,7 +36,14 @@ HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extra
 MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown")
 TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text")
 
-FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT)}
+PNG = Format("image/png", "PNG picture", (".png",), "functions.extractors.images")
+JPEG = Format("image/jpeg", "JPEG picture", (".jpg", ".jpeg"), "functions.extractors.images")
+TIFF = Format("image/tiff", "TIFF picture", (".tif", ".tiff"), "functions.extractors.images")
+WEBP = Format("image/webp", "WebP picture", (".webp",), "functions.extractors.images")
+BMP = Format("image/bmp", "BMP picture", (".bmp",), "functions.extractors.images")
+GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images")
+
+FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, PNG, JPEG, TIFF, WEBP, BMP, GIF)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Options:
     max_inflated_bytes: int
     max_pages: int
     max_characters: int
+    max_image_pixels: int
     details: dict[str, Any] = field(default_factory=dict)
     scans: list[int] = field(default_factory=list)
 

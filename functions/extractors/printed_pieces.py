@@ -46,8 +46,13 @@ class Group:
 
 def pieces(number: int, layout: Layout, headings: Headings, height: float) -> Iterator[Piece]:
     """The pieces of page `number`, which is so many points high."""
+    return composed(number, _in_order(with_tables(layout), height), headings)
+
+
+def composed(number: int, parts: Iterable[list[Print] | Table], headings: Headings) -> Iterator[Piece]:
+    """The same of parts that are in the order of reading."""
     groups: list[Group | Table] = []
-    for part in _in_order(with_tables(layout), height):
+    for part in parts:
         if isinstance(part, Table):
             groups.append(part)
             continue

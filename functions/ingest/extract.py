@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from common.records import Page, Source
 from common.services import Services
 from common.settings import Settings
 from functions.extractors import FORMATS, TEXT
+from functions.ingest import scans
+from functions.ingest.scans import Readings, Scan
 
 log = structlog.get_logger()
 
@@ -34,7 +36,8 @@ _WORK = re.compile(r"brigade-extract-(\d+)-")
 def extract(ctx: Context, source: Source) -> Iterator[Page]:
     """The document's pages, read by its format's extractor in a child process with limits.
 
-    Notes pages, characters, media_type and what the extractor says. Raises `Rejected` with NO_TEXT, with the
+    Pages whose text can only be seen are read by OCR. Notes pages, characters, media_type, what the extractor says,
+    `ocr_pages`, `unread_pages` and `unread_because` (functions/ingest/scans.py). Raises `Rejected` with NO_TEXT, with the
     extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
     _CRASHED, TOO_MANY_PAGES, TEXT_TOO_LONG); `DiskFull` where the child found the disk so.
     """
@@ -44,12 +47,25 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         ctx.services.objects.download(source.pin, document, ctx.check_cancelled)
         ctx.check_cancelled()
         details = _read(ctx.services, document, pages, source.media_type, source.name, ctx.check_cancelled)
-        blank = details.pop("blank")
-        ctx.note(media_type=source.media_type, **details)
-        if blank:
-            raise Rejected(_no_text(source, details), code="NO_TEXT")
+        readings = _read_scans(ctx, source, document, details)
         document.unlink()
-        yield from _records(pages)
+        yield from scans.merged(_records(pages), readings, _records)
+
+
+def _read_scans(ctx: Context, source: Source, document: Path, details: dict[str, Any]) -> Readings:
+    """Have read what can only be seen, and note what is known of the document then. Raises NO_TEXT if that is none."""
+    found = [Scan(*scan) for scan in details.pop("scans", ())]
+    blank = details.pop("blank")
+    readings = scans.read(ctx, source, document, found, budgets(ctx.services.settings)) if found else Readings()
+    details["characters"] += readings.gained
+    ctx.note(media_type=source.media_type, **details, **readings.notes())
+    if blank and not readings.characters:
+        # OCR that is missing is no fault of the document's.
+        failures = [refusal for refusal in readings.missed.values() if refusal.code != scans.MISSING]
+        if failures and not readings.files:
+            raise failures[0]
+        raise Rejected(_no_text(ctx, source, details["pages"], found), code="NO_TEXT")
+    return readings
 
 
 def _records(pages: Path) -> Iterator[Page]:
@@ -124,6 +140,7 @@ def budgets(settings: Settings) -> dict[str, Any]:
         "max_inflated_bytes": settings.max_inflated_bytes,
         "max_pages": settings.max_pages,
         "max_characters": settings.max_characters,
+        "max_image_pixels": settings.max_image_pixels,
     }
 
 
@@ -136,7 +153,11 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _no_text(source: Source, details: dict[str, int]) -> str:
+def _no_text(ctx: Context, source: Source, count: int, found: Sequence[Scan]) -> str:
     what = FORMATS[source.media_type].name
-    pages = f"{details['pages']} pages" if details["pages"] > 1 else "page"
+    pages = f"{count} pages" if count > 1 else "page"
+    if found and (reason := scans.missing(ctx.services.settings)):
+        return f"{source.name} is a {what} whose text, if it has any, can only be seen, and {reason}."
+    if found:
+        return f"{source.name} is a {what} without text: OCR found none on its {pages}."
     return f"{source.name} is a {what} without text: its {pages} hold only pictures or nothing at all."
