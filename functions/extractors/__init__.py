@@ -23,18 +23,21 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     module: str
+    code: str
+    """Its short name in lists and their filters."""
 
 
-PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf")
+PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf", "pdf")
 DOCX = Format(
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "Word document (DOCX)",
     (".docx",),
     "functions.extractors.docx",
+    "docx",
 )
-HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html")
-MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown")
-TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text")
+HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html", "html")
+MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
+TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
 
 PNG = Format("image/png", "PNG picture", (".png",), "functions.extractors.images")
 JPEG = Format("image/jpeg", "JPEG picture", (".jpg", ".jpeg"), "functions.extractors.images")

@@ -16,7 +16,7 @@ from common.document_views import Filter
 from common.errors import NotFound
 from common.filenames import clean_filename
 from common.http import Call
-from functions.extractors import FORMATS, Format
+from functions.extractors import FORMATS
 from functions.http.upload_requests import check_metadata
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -177,17 +177,12 @@ def _view(row: RowMapping | None) -> DocumentView:
     return DocumentView(file_type=_type_of(known.pop("media_type"), known["name"]), **known)
 
 
-def _short(kind: Format) -> str:
-    """A format by the name of its extractor: pdf, docx, html, …"""
-    return kind.module.rpartition(".")[2]
-
-
 def _type_of(media_type: str | None, name: str) -> str | None:
     """By what VALIDATE found in it, else by its name."""
     if media_type in FORMATS:
-        return _short(FORMATS[media_type])
+        return FORMATS[media_type].code
     suffix = PurePosixPath(name).suffix.lower()
-    by_name = next((_short(kind) for kind in FORMATS.values() if suffix in kind.suffixes), suffix[1:])
+    by_name = next((kind.code for kind in FORMATS.values() if suffix in kind.suffixes), suffix[1:])
     return by_name or None
 
 
@@ -195,7 +190,7 @@ def _of_type(file_type: str | None) -> dict[str, Any]:
     """The same the other way round, for a list."""
     if file_type is None:
         return {}
-    kinds = [kind for kind in FORMATS.values() if _short(kind) == file_type.lower()]
+    kinds = [kind for kind in FORMATS.values() if kind.code == file_type.lower()]
     return {
         "media_types": [kind.media_type for kind in kinds],
         "suffixes": [suffix for kind in kinds for suffix in kind.suffixes] or [f".{file_type}"],

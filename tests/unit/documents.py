@@ -193,3 +193,39 @@ def large_text(path: Path, size: int) -> None:
         while file.tell() < size:
             file.writelines(prose.format(number + ahead) for ahead in range(1000))
             number += 1000
+
+
+def compound(*names: str, endless: bool = False) -> bytes:
+    """An OLE2 file whose directory holds empty streams of these names; an endless one follows its own tail."""
+    entries = b"".join(name.encode("utf-16-le").ljust(64, b"\0") + _compound_entry(name) for name in names)
+    sectors = -(-len(entries) // 512)
+    chain = [0xFFFFFFFD, *range(2, sectors + 1), 1 if endless else 0xFFFFFFFE]
+    tables = -(-len(chain) // 128)
+    assert tables < 109
+    # The tables come last but for the first, which stands before the directory.
+    at = [0, *range(sectors + 1, sectors + tables)]
+    table = struct.pack(f"<{128 * tables}I", *chain, *[0xFFFFFFFF] * (128 * tables - len(chain)))
+    header = struct.pack(
+        "<8s16x5H6x9I",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        0x3E,
+        3,
+        0xFFFE,
+        9,
+        6,
+        0,
+        tables,
+        1,
+        0,
+        4096,
+        0xFFFFFFFE,
+        0,
+        0xFFFFFFFE,
+        0,
+    )
+    header += struct.pack("<109I", *at, *[0xFFFFFFFF] * (109 - tables))
+    return header + table[:512] + entries.ljust(512 * sectors, b"\0") + table[512:]
+
+
+def _compound_entry(name: str) -> bytes:
+    return struct.pack("<HBB3I36xIQ", 2 * len(name) + 2, 2, 1, *[0xFFFFFFFF] * 3, 0xFFFFFFFE, 0)

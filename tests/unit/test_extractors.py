@@ -39,8 +39,8 @@ from functions.extractors import (
     jailed,
     markdown,
 )
-from functions.pieces import RECORD_CHARACTERS, text_records
 from functions.ingest.extract import _records, budgets, clear_stale, extract, warm_up
+from functions.pieces import RECORD_CHARACTERS, text_records
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
