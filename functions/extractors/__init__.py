@@ -39,12 +39,12 @@ HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extra
 MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
 TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
 
-PNG = Format("image/png", "PNG picture", (".png",), "functions.extractors.images")
-JPEG = Format("image/jpeg", "JPEG picture", (".jpg", ".jpeg"), "functions.extractors.images")
-TIFF = Format("image/tiff", "TIFF picture", (".tif", ".tiff"), "functions.extractors.images")
-WEBP = Format("image/webp", "WebP picture", (".webp",), "functions.extractors.images")
-BMP = Format("image/bmp", "BMP picture", (".bmp",), "functions.extractors.images")
-GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images")
+PNG = Format("image/png", "PNG picture", (".png",), "functions.extractors.images", "png")
+JPEG = Format("image/jpeg", "JPEG picture", (".jpg", ".jpeg"), "functions.extractors.images", "jpeg")
+TIFF = Format("image/tiff", "TIFF picture", (".tif", ".tiff"), "functions.extractors.images", "tiff")
+WEBP = Format("image/webp", "WebP picture", (".webp",), "functions.extractors.images", "webp")
+BMP = Format("image/bmp", "BMP picture", (".bmp",), "functions.extractors.images", "bmp")
+GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images", "gif")
 
 FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, PNG, JPEG, TIFF, WEBP, BMP, GIF)}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from common.errors import Rejected
@@ -40,22 +42,26 @@ def picture(path: Path, number: int, max_pixels: int, options: Options) -> tuple
     with _opened(path, options) as image:
         image.seek(number - 1)
         _demand_size(image, options)
-        width, height = image.size
-        shrink = (width * height / max_pixels) ** 0.5
-        if shrink > 1:
+        pixels = image.width * image.height
+        if pixels > max_pixels:
             # JPEG can be decoded smaller at once.
-            image.draft("RGB", (int(width / shrink), int(height / shrink)))
-        found = _in_rgb(image)
+            image.draft("RGB", _shrunk(image, pixels, max_pixels))
+        image.load()
+        found = _in_rgb(ImageOps.exif_transpose(image))
         if found.width * found.height > max_pixels:
-            found.thumbnail((int(width / shrink), int(height / shrink)))
-        scale = width / found.width
-        return ImageOps.exif_transpose(found), scale
+            found.thumbnail(_shrunk(found, found.width * found.height, max_pixels))
+        return found, (pixels / (found.width * found.height)) ** 0.5
+
+
+def _shrunk(image: Image.Image, pixels: int, most: int) -> tuple[int, int]:
+    scale = (most / pixels) ** 0.5
+    return max(int(image.width * scale), 1), max(int(image.height * scale), 1)
 
 
 @contextmanager
 def _opened(path: Path, options: Options) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             yield image
     except _ERRORS as error:
         raise Rejected(
@@ -75,17 +81,12 @@ def _demand_size(image: Image.Image, options: Options) -> None:
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    exif = image.getexif()
     if image.mode.startswith(("I", "F")):
-        # More than eight bits of grey: the darkest is black, and the lightest white.
-        low, high = (float(edge) for edge in image.getextrema())
-        grey = image.convert("F").point(lambda value: (value - low) * (255 / (high - low or 1)))
-        found = grey.convert("L").convert("RGB")
-    elif "A" in image.getbands() or "transparency" in image.info:
+        # Grey of more than eight bits: its darkest becomes black, and its lightest white.
+        grey = np.asarray(image, np.float32)
+        low, high = float(grey.min()), float(grey.max())
+        return Image.fromarray(((grey - low) * (255 / (high - low or 1))).astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
         seen = image.convert("RGBA")
-        found = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
-    else:
-        found = image.convert("RGB")
-    found.getexif().update(exif)
-    return found
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return image.convert("RGB")

@@ -26,7 +26,7 @@ Image = npt.NDArray[np.uint8]
 """Height, width, and blue, green and red from 0 to 255."""
 
 # Pixels. Text is looked for on a copy that is no longer than this, and read from the picture as it is.
-_DETECT_SIDE = 1600
+_DETECT_SIDE = 1280
 _LARGEST_SIDE = 10_000
 # What the model is less sure of is mostly no text.
 _LEAST_SCORE = 0.5
@@ -54,6 +54,8 @@ class Reader:
                 "Det.limit_type": "max",
                 "Det.limit_side_len": _DETECT_SIDE,
                 "Cls.model_path": str(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx"),
+                # Lines of a batch are made as wide as its widest: one by one takes a fifth less time.
+                "Rec.rec_batch_num": 1,
                 "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
             }
         )

@@ -36,8 +36,8 @@ def layout(page: pymupdf.Page, *, ruled: bool) -> Layout:
                 result.blocks.append(prints)
         elif kind == _VECTOR:
             result.vectors += 1
-            if result.vectors <= _MOST_RULES and _is_rule(block["bbox"]):
-                result.rules.append(_turned(block["bbox"], turned))
+            if result.vectors <= _MOST_RULES:
+                result.rules += (_turned(rule, turned) for rule in _rules(block))
     if result.vectors > _MOST_RULES:
         result.rules.clear()
     return result
@@ -72,9 +72,15 @@ def _is_mono(font: str) -> bool:
     return _MONO.search(font) is not None
 
 
-def _is_rule(box: Box) -> bool:
-    width, height = box[2] - box[0], box[3] - box[1]
-    return min(width, height) <= _RULE_THICKNESS and max(width, height) >= _RULE_LENGTH
+def _rules(vector: dict[str, Any]) -> Iterator[Box]:
+    """The line that is drawn, or the four edges of a box."""
+    left, top, right, bottom = box = vector["bbox"]
+    if min(right - left, bottom - top) <= _RULE_THICKNESS:
+        if max(right - left, bottom - top) >= _RULE_LENGTH:
+            yield box
+    elif vector["stroked"] and vector["isrect"]:
+        yield from ((left, top, right, top), (left, bottom, right, bottom))
+        yield from ((left, top, left, bottom), (right, top, right, bottom))
 
 
 def _turned(box: Box, turned: pymupdf.Matrix | None) -> Box:

@@ -57,7 +57,9 @@ def _is_beside(line: Print, other: Print) -> bool:
     _, top, right, bottom = line.box
     left, other_top, _, other_bottom = other.box
     shared = min(bottom, other_bottom) - max(top, other_top)
-    return shared > 0.5 * min(bottom - top, other_bottom - other_top) and left > right - 0.5 * other.size
+    if not (line.upright and other.upright) or left <= right - 0.5 * other.size:
+        return False
+    return shared > 0.5 * min(bottom - top, other_bottom - other_top)
 
 
 def _together(line: Print, other: Print) -> Print:

@@ -21,7 +21,9 @@ _BULLET = re.compile(r"[-*+•‣◦▪–·●○■□◆►]\s")
 _NUMBER = re.compile(r"(?:\(?\d{1,3}[.)](?=\s)|\d{1,3}、|[（(][一二三四五六七八九十\d]{1,3}[)）]|[一二三四五六七八九十]{1,3}、)|\(?[a-zA-Z][.)]\s")
 # In units of the font's size: how far lines of a paragraph are apart at most, base to base, and what fills a line.
 _LEADING, _RAGGED, _INDENT = 2.1, 4.0, 0.8
-# The same, of blocks of code.
+# Sizes that OCR measures differ by so much of them within a paragraph.
+_ALIKE = 0.2
+# In units of the font's size, of code.
 _CODE_LEADING, _BLANK_LINE = 3.5, 1.9
 _MONO_WIDTH = 0.6
 _SIDEWAYS = 4
@@ -173,7 +175,8 @@ def _goes_on(group: Group, other: Group) -> bool:
         return group.level == other.level and look_of(group.last) == look_of(other.first) and _is_next(group, other)
     if group.kind not in ("paragraph", "item") or other.kind != "paragraph" or not _is_next(group, other):
         return False
-    return abs(group.last.size - other.first.size) < 0.5 and _is_full(group, other)
+    alike = abs(group.last.size - other.first.size) < _ALIKE * group.last.size
+    return alike and _is_full(group, other)
 
 
 def _apart(group: Group, other: Group) -> float:
@@ -192,7 +195,7 @@ def _is_full(group: Group, other: Group) -> bool:
     right = max(one.box[2] for one in (*group.prints, *other.prints))
     size = group.last.size
     hangs = group.kind == "item" or other.first.box[0] - left < _INDENT * size
-    return hangs and right - group.last.box[2] < _RAGGED * size and right - left > 2 * _RAGGED * size
+    return hangs and right - group.last.box[2] < _RAGGED * size
 
 
 def _pieces(group: Group) -> Iterator[Piece]:

@@ -35,7 +35,7 @@ _FONTS = {
     "English": ("helv", "tiro", "cour", _DEJAVU / "DejaVuSans.ttf", _DEJAVU / "DejaVuSerif.ttf"),
     "Chinese": ("china-s", "china-t", _DEJAVU.parent / "wqy/wqy-zenhei.ttc"),
 }
-_SIZES = (9.0, 11.0)
+_POINTS = 10.0
 _DPI = (150, 200)
 
 
@@ -48,7 +48,7 @@ class Sample:
 
 
 def measure(corpus: Corpus, say: Say) -> Outcome:
-    """A page for each font, size and resolution, of the two books' prose in turn."""
+    """A page for each font and resolution, of the two books' prose in turn."""
     outcome = Outcome("OCR")
     books = dict(zip(_TARGETS, corpus.long_pdfs, strict=True))
     jail = Jail()
@@ -120,12 +120,11 @@ def _samples(language: str, book: Path) -> Iterator[tuple[str, Sample]]:
         if isinstance(name, Path) and not name.exists():
             continue
         font = pymupdf.Font(fontfile=str(name)) if isinstance(name, Path) else pymupdf.Font(name)
-        for size in _SIZES:
-            page, text = _page(prose, font, size)
-            with page:
-                for dpi in _DPI:
-                    what = f"{name.stem if isinstance(name, Path) else name} {size:g} pt at {dpi} dpi"
-                    yield what, Sample(text, page[0].get_pixmap(dpi=dpi).tobytes("png"))
+        page, text = _page(prose, font, _POINTS)
+        with page:
+            for dpi in _DPI:
+                what = f"{name.stem if isinstance(name, Path) else name} at {dpi} dpi"
+                yield what, Sample(text, page[0].get_pixmap(dpi=dpi).tobytes("png"))
 
 
 def _prose(book: Path, *, chinese: bool) -> Iterator[str]:

@@ -76,6 +76,18 @@ def greedy_pdf(inflated_bytes: int) -> bytes:
     return raw_pdf(objects)
 
 
+def one_page_pdf(content: bytes) -> bytes:
+    """A page of this content, which may set text in the font T."""
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</T 5 0 R>>>>>>",
+        4: _stream(content),
+        5: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    }
+    return raw_pdf(objects)
+
+
 def pdf_that_says(pages: int) -> bytes:
     """One page, and a page tree that says it has so many."""
     objects = {
