@@ -1,4 +1,4 @@
-"""Whether a page's text layer is nonsense: of a font that does not say which letters its shapes are, or says it wrong."""
+"""Whether a page's text layer is nonsense: of a font that does not say which letters its shapes are, or says wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures by Pillow: a page for each of a TIFF's, else one. Their text is for OCR, in a run of the jail for each page."""
+"""Pictures by Pillow: a page for each of a TIFF's, else one. OCR reads them, each in a run of the jail of its own."""
 
 from __future__ import annotations
 

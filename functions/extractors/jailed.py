@@ -47,4 +47,3 @@ def extract(source: Path, output: Path, options: Mapping[str, Any]) -> dict[str,
     noted = {name: writable(note) if isinstance(note, str) else note for name, note in given.details.items()}
     found = {"scans": list(scans.items())} if scans else {}
     return {"pages": last, "characters": characters, "blank": blank, **noted, **found}
-

@@ -24,7 +24,9 @@ _SENTENCE_END = tuple(".,;:!?。，；：！？…")
 # Beyond this an outline lists more than headings.
 _MOST_ENTRIES = 20_000
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3}){0,5})\.?\s+\S")
-_CHAPTER = re.compile(r"(?:chapter|part|appendix)\s+\w{1,5}\b|第\s?[\d一二三四五六七八九十百]+\s?[章编篇部]", re.IGNORECASE)
+_CHAPTER = re.compile(
+    r"(?:chapter|part|appendix)\s+\w{1,5}\b|第\s?[\d一二三四五六七八九十百]+\s?[章编篇部]", re.IGNORECASE
+)
 _SECTION = re.compile(r"第\s?[\d一二三四五六七八九十百]+\s?节")
 _NUMBER = re.compile(
     r"(?:chapter|part|appendix)?(?:\d[\d.]*|[a-z](?:\.[\d.]+)?)[.:)]?|第[\d一二三四五六七八九十百]+[章节编篇部]|附录[a-z\d]*"

@@ -88,5 +88,3 @@ def _turned(box: Box, turned: pymupdf.Matrix | None) -> Box:
         return box
     rect = pymupdf.Rect(box) * turned
     return rect.x0, rect.y0, rect.x1, rect.y1
-
-

@@ -1,4 +1,4 @@
-"""A PDF's page as pieces, in the order of reading: headings, paragraphs, items, rows and code, each line with its place."""
+"""A printed page as pieces, in the order of reading: headings, paragraphs, items, rows, code; with their places."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from common.records import Box, Kind, Line
 from functions.extractors.pdf_headings import Headings, look_of
-from functions.extractors.printed import Layout, Print, union
 from functions.extractors.pdf_tables import Table, with_tables
+from functions.extractors.printed import Layout, Print, union
 from functions.extractors.reading_order import Item, is_contradicted, reading_order
 from functions.pieces import Piece
 
@@ -18,7 +18,9 @@ _MARGIN = 0.08
 # Bullets of symbol fonts, which have no character of their own.
 _SYMBOLS = dict.fromkeys(map(ord, "\uf0b7\uf0a7\uf076\uf0d8\uf0a8\uf06e\uf071\uf0fc\uf02d"), "•")
 _BULLET = re.compile(r"[-*+•‣◦▪–·●○■□◆►]\s")
-_NUMBER = re.compile(r"(?:\(?\d{1,3}[.)](?=\s)|\d{1,3}、|[（(][一二三四五六七八九十\d]{1,3}[)）]|[一二三四五六七八九十]{1,3}、)|\(?[a-zA-Z][.)]\s")
+_NUMBER = re.compile(
+    r"(?:\(?\d{1,3}[.)](?=\s)|\d{1,3}、|[（(][一二三四五六七八九十\d]{1,3}[)）]|[一二三四五六七八九十]{1,3}、)|\(?[a-zA-Z][.)]\s"
+)
 # In units of the font's size: how far lines of a paragraph are apart at most, base to base, and what fills a line.
 _LEADING, _RAGGED, _INDENT = 2.1, 4.0, 0.8
 # Sizes that OCR measures differ by so much of them within a paragraph.

@@ -59,7 +59,9 @@ def _drawn(path: Path, number: int, dpi: int, options: Options) -> tuple[Image, 
             rows = np.frombuffer(drawn.samples_mv, np.uint8).reshape(shape)[:, : drawn.width * 3]
             return _blue_first(rows.reshape(drawn.height, drawn.width, 3)), 1 / zoom
     except (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase) as error:
-        raise Rejected(f"Page {number} of {options.name} is damaged: it cannot be drawn.", code="FILE_DAMAGED") from error
+        raise Rejected(
+            f"Page {number} of {options.name} is damaged: it cannot be drawn.", code="FILE_DAMAGED"
+        ) from error
 
 
 def _decoded(path: Path, number: int, _: int, options: Options) -> tuple[Image, float]:

@@ -37,8 +37,8 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
     """The document's pages, read by its format's extractor in a child process with limits.
 
     Pages whose text can only be seen are read by OCR. Notes pages, characters, media_type, what the extractor says,
-    `ocr_pages`, `unread_pages` and `unread_because` (functions/ingest/scans.py). Raises `Rejected` with NO_TEXT, with the
-    extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
+    `ocr_pages`, `unread_pages` and `unread_because` (functions/ingest/scans.py). Raises `Rejected` with NO_TEXT, with
+    the extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
     _CRASHED, TOO_MANY_PAGES, TEXT_TOO_LONG); `DiskFull` where the child found the disk so.
     """
     settings = ctx.services.settings

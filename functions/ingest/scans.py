@@ -126,7 +126,9 @@ def _spent(settings: Settings, done: int) -> Rejected:
     if done == settings.ocr_pages:
         reason = f"OCR reads {done:,} pages of one document at most (BRIGADE_OCR_PAGES)."
     else:
-        reason = f"OCR took {settings.ocr_seconds:g} seconds for {done:,} pages; that is its time (BRIGADE_OCR_SECONDS)."
+        reason = (
+            f"OCR took {settings.ocr_seconds:g} seconds for {done:,} pages; that is its time (BRIGADE_OCR_SECONDS)."
+        )
     return Rejected(reason, code="OCR_SPENT")
 
 

@@ -133,9 +133,10 @@ def _prose(book: Path, *, chinese: bool) -> Iterator[str]:
     for page in islice(pdf.extract(book, options), 40, None):
         for piece in pieces_of(page):
             text = piece.text.replace("\n", "" if chinese else " ").replace("\xa0", " ")
-            if piece.kind == "paragraph" and len(text) >= _PARAGRAPH_CHARACTERS // (1 + chinese):
-                if chinese or text.replace("”", "").replace("’", "").isascii():
-                    yield " ".join(text.split())
+            is_english = text.replace("”", "").replace("’", "").isascii()
+            is_long = len(text) >= _PARAGRAPH_CHARACTERS // (1 + chinese)
+            if piece.kind == "paragraph" and is_long and (chinese or is_english):
+                yield " ".join(text.split())
 
 
 def _page(prose: Iterator[str], font: pymupdf.Font, size: float) -> tuple[pymupdf.Document, str]:

@@ -15,7 +15,7 @@ _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 # Enough of an ELF header for anyone to see a program.
 PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(200)
 _MIB = 1 << 20
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
+SOUND = b"fLaC\x00\x00\x00\x22" + bytes(100)
 
 
 def pdf(*pages: str, owner_password: str = "", user_password: str = "") -> bytes:

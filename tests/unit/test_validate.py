@@ -8,7 +8,7 @@ import pytest
 from common.errors import Cancelled, Rejected
 from common.records import Source
 from common.settings import Settings
-from functions.extractors import DOCX, HTML, MARKDOWN, PDF, TEXT, Format
+from functions.extractors import BMP, DOCX, GIF, HTML, JPEG, MARKDOWN, PDF, PNG, TEXT, TIFF, WEBP, Format
 from functions.ingest.validate import validate
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, NoDatabase, context
@@ -37,6 +37,15 @@ def _validate(name: str, content: bytes | None, **settings: Any) -> Source:
         ("notes", "你好，世界".encode("big5"), TEXT),
         ("MZ.txt", b"MZ is how Windows programs begin", TEXT),
         ("a+b 中文 ../x.log", b"A line\x1b[0m of a log", TEXT),
+        ("photo", b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(99), JPEG),
+        ("report.pdf", b"\x89PNG\r\n\x1a\n" + bytes(99), PNG),
+        ("scan.txt", b"II*\0\x08\0\0\0" + bytes(99), TIFF),
+        ("scan.tif", b"MM\0*\0\0\0\x08" + bytes(99), TIFF),
+        ("a.jpg", b"RIFF\x24\0\0\0WEBPVP8 " + bytes(99), WEBP),
+        ("a.bmp", b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0" + bytes(99), BMP),
+        ("a", b"GIF89a\x01\0\x01\0" + bytes(99), GIF),
+        ("bm.txt", b"BM is what this text begins with, and it is no picture", TEXT),
+        ("gif.txt", b"GIF89 is older than this text", TEXT),
     ],
 )
 def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Format) -> None:
@@ -51,11 +60,11 @@ def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Fo
     [
         ("empty.txt", b"", "EMPTY_FILE", "empty.txt is empty"),
         ("report.pdf", documents.PROGRAM, "UNSUPPORTED_TYPE", r"report.pdf is a Linux program \(ELF\), not a PDF"),
-        ("report.pdf", documents.PICTURE, "UNSUPPORTED_TYPE", "Portable Network Graphics.*not a PDF"),
+        ("report.pdf", documents.SOUND, "UNSUPPORTED_TYPE", "Free Lossless Audio Codec.*not a PDF"),
         ("report.pdf", b"<html>Not found</html>", "UNSUPPORTED_TYPE", "report.pdf is a text, not a PDF"),
         ("report.docx", documents.archive({"a": b"b"}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word document"),
         ("site.docx", documents.archive({"word/a.html": b""}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word"),
-        ("picture.png", documents.PICTURE, "UNSUPPORTED_TYPE", "What can be read: PDF, .*DOCX.*, HTML, Markdown"),
+        ("picture.png", documents.SOUND, "UNSUPPORTED_TYPE", "What can be read: PDF, .*DOCX.*, HTML, Markdown"),
         ("setup.txt", b"MZ\x90\x00" + bytes(60), "UNSUPPORTED_TYPE", "a Windows program"),
         ("notes.txt", bytes(range(256)) * 10, "BINARY_TEXT", "notes.txt is named as a text but holds binary data"),
         ("data.bin", bytes(range(256)) * 10, "UNSUPPORTED_TYPE", "nobody here knows"),

@@ -96,7 +96,7 @@ def test_each_line_is_where_its_words_are_found(document: Document) -> None:
     for line, text in zip(read.lines, read.text.split("\n"), strict=True):
         assert read.text[line.start :].startswith(text)
         (found,) = page.search_for(text)
-        assert found in pymupdf.Rect(line.box) + (-1, -1, 1, 1)
+        assert found in pymupdf.Rect(line.box) + pymupdf.Rect(-1, -1, 1, 1)
 
 
 def test_the_outline_says_what_is_a_heading_and_of_which_level(document: Document) -> None:
@@ -108,7 +108,9 @@ def test_the_outline_says_what_is_a_heading_and_of_which_level(document: Documen
         write(page, 72, 400, "As large, but no title", size=18, font="hebo")
         write(page, 72, 500, "Only bold", font="hebo")
         write(page, 72, 600, *paragraph(PROSE * 4, 400))
-    document.made.set_toc([entry for number in (1, 2, 3) for entry in ([1, f"Handing on {number}", number], [2, "How", number])])
+    document.made.set_toc(
+        [entry for number in (1, 2, 3) for entry in ([1, f"Handing on {number}", number], [2, "How", number])]
+    )
     headings = [piece[1:] for piece in document.told() if piece[0] == "heading"]
     assert headings[:3] == [(1, "Chapter 1 Handing on 1"), (2, "1.1 How"), (1, "As large, but no title")]
     assert len(headings) == 9
@@ -169,7 +171,10 @@ def test_a_table_that_is_ruled_is_rows_with_their_headers(document: Document) ->
     ]
     row = next(piece for piece in document.pieces() if piece.kind == "row")
     left, top, right, bottom = row.lines[0].box
-    assert 72 <= left < 80 and 230 <= top < right and 312 < right < 432 and bottom < 260
+    assert 72 <= left < 80
+    assert 230 <= top < right
+    assert 312 < right < 432
+    assert bottom < 260
 
 
 def test_items_and_code_stay_what_they_are(document: Document) -> None:

@@ -15,14 +15,20 @@ def block(name: str, left: float, top: float, right: float, bottom: float) -> tu
 
 
 ACROSS = block("title", 100, 40, 500, 60)
-TWO = [block("left", 50, 80, 290, 300), block("left on", 50, 330, 290, 700)] + [
+TWO = [
+    block("left", 50, 80, 290, 300),
+    block("left on", 50, 330, 290, 700),
     block("right", 310, 80, 550, 330),
     block("right on", 310, 350, 550, 650),
 ]
 FOOTNOTE = block("footnote", 50, 720, 550, 740)
 THREE = [block(str(one), 40 + 180 * one, 80, 200 + 180 * one, 500) for one in range(3)]
 # Gaps of both columns at the same height, where a plain XY-cut would cross them.
-ALIGNED = [block(f"{side}{row}", left, 80 + 100 * row, left + 240, 170 + 100 * row) for left, side in ((50, "a"), (310, "b")) for row in range(3)]
+ALIGNED = [
+    block(f"{side}{row}", left, 80 + 100 * row, left + 240, 170 + 100 * row)
+    for left, side in ((50, "a"), (310, "b"))
+    for row in range(3)
+]
 # Cells are short: this is read by its rows.
 TABLE = [
     block(f"cell {row}{column}", 50 + 150 * column, 80 + 20 * row, 90 + 150 * column, 90 + 20 * row)
@@ -36,7 +42,12 @@ TABLE = [
     [
         [ACROSS, *TWO, FOOTNOTE],
         [ACROSS, *THREE, FOOTNOTE],
-        [*TWO, block("across", 50, 750, 550, 770), block("below", 50, 780, 290, 800), block("beside", 310, 780, 550, 800)],
+        [
+            *TWO,
+            block("across", 50, 750, 550, 770),
+            block("below", 50, 780, 290, 800),
+            block("beside", 310, 780, 550, 800),
+        ],
         [ACROSS, *ALIGNED],
         TABLE,
         [block("one", 50, 50, 550, 200), block("two", 50, 210, 300, 230)],

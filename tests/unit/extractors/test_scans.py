@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pymupdf
 import pytest
 from PIL import Image
@@ -19,7 +20,7 @@ from common.records import Page, Pin, Source
 from common.settings import Settings
 from functions.extractors import JPEG, PDF, TIFF, Format
 from functions.ingest import scans
-from functions.ingest.extract import extract
+from functions.ingest.extract import budgets, extract
 from functions.pieces import pieces_of
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
@@ -114,7 +115,10 @@ def test_a_scanned_page_is_read_where_it_stands_among_others(reader: Reader) -> 
     (piece,) = pieces_of(pages[1])
     for number, (_, (left, top, right, bottom)) in enumerate(piece.lines):
         base = 55 + 22 * number
-        assert 25 < left < 34 and base - 20 < top < base - 8 and base - 3 < bottom < base + 10 and 110 < right < 150
+        assert 25 < left < 34
+        assert base - 20 < top < base - 8
+        assert base - 3 < bottom < base + 10
+        assert 110 < right < 150
     assert reader.details == {
         "media_type": "application/pdf",
         "pages": 3,
@@ -133,7 +137,30 @@ def test_a_photograph_is_read_as_it_is_held(reader: Reader) -> None:
     assert page.text == "\n".join(ENGLISH)
     # A pixel is a point.
     left, top, right, bottom = page.lines[0].box
-    assert 55 < left < 70 and 75 < top < 100 and 110 < bottom < 135 and 400 < right < 480
+    assert 55 < left < 70
+    assert 75 < top < 100
+    assert 110 < bottom < 135
+    assert 400 < right < 480
+
+
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270])
+def test_a_scan_that_lay_the_wrong_way_round_is_read(reader: Reader, turn: Image.Transpose) -> None:
+    image = Image.open(io.BytesIO(drawn(ENGLISH))).transpose(turn)
+    (page,) = reader.pages(JPEG, _jpeg(image))
+    assert page.text == "\n".join(ENGLISH)
+    ink = np.asarray(image.convert("L")) < 128
+    for _, (left, top, right, bottom) in page.lines:
+        within = np.s_[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+        assert ink[within].any()
+        ink[within] = False
+    assert not ink.any()
+
+
+def test_what_children_are_forked_from_has_one_thread(reader: Reader) -> None:
+    # NumPy, OpenCV and ONNX Runtime each start some unless they are told not to.
+    reader.pages(PDF, scanned(CHINESE))
+    zygote = reader.ocr_jail._zygote
+    assert len(list(Path(f"/proc/{zygote.pid}/task").iterdir())) == 1
 
 
 def test_a_picture_without_any_text_is_refused_in_a_sentence(reader: Reader) -> None:
@@ -156,7 +183,9 @@ def test_a_page_that_takes_too_long_is_missed_alone_and_named(reader: Reader) ->
 
 
 @pytest.mark.parametrize(("settings", "read"), [({"ocr_pages": 1}, 1), ({"ocr_seconds": 1e-9}, 0)])
-def test_what_a_documents_budget_does_not_reach_to_is_named(reader: Reader, settings: dict[str, Any], read: int) -> None:
+def test_what_a_documents_budget_does_not_reach_to_is_named(
+    reader: Reader, settings: dict[str, Any], read: int
+) -> None:
     reader.ocr_jail = StandIn(page2="two")
     pages = reader.pages(PDF, scanned("one", *[["picture"]] * 4), **settings)
     assert [page.text for page in pages] == ["one", "two" if read else "", "", "", ""]
@@ -217,16 +246,12 @@ def test_a_page_that_draws_without_end_runs_out_of_its_time(reader: Reader) -> N
     ctx = context("a.pdf", settings=Settings(ocr_page_cpu_seconds=1), ocr_jail=reader.ocr_jail)
     path = reader._work_dir / "document"
     path.write_bytes(content)
-    from functions.ingest.extract import budgets
-
     source = Source(Pin("b", "k", "e", 1), "a.pdf", PDF.media_type)
     readings = scans.read(ctx, source, path, [scans.Scan(1, 0)], budgets(ctx.services.settings))
     assert readings.missed[1].code == "EXTRACT_CPU"
 
 
-@pytest.mark.parametrize(
-    ("numbers", "said"), [([1], "1"), ([1, 2], "1–2"), ([1, 3, 4, 5, 9], "1, 3–5, 9"), ([], "")]
-)
+@pytest.mark.parametrize(("numbers", "said"), [([1], "1"), ([1, 2], "1–2"), ([1, 3, 4, 5, 9], "1, 3–5, 9"), ([], "")])
 def test_numbers_are_told_as_people_write_them(numbers: list[int], said: str) -> None:
     assert scans.ranges(numbers) == said
 
