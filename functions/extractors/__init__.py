@@ -60,7 +60,8 @@ class Options:
     max_inflated_bytes: int
     max_pages: int
     max_characters: int
-    max_image_pixels: int
+    # Nothing is decoded by whoever is not told how large it may be.
+    max_image_pixels: int = 0
     details: dict[str, Any] = field(default_factory=dict)
     scans: list[int] = field(default_factory=list)
 

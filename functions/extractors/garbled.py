@@ -56,5 +56,5 @@ def _has_no_vowels(text: str, visible: int) -> bool:
 
 def _is_of_rare_characters(text: str) -> bool:
     characters = _HAN.findall(text)
-    common = sum(character in _COMMON for character in characters)
+    common = sum(map(_COMMON.__contains__, characters))
     return len(characters) >= _LEAST_HAN and common < _COMMON_SHARE * len(characters)

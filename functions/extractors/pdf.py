@@ -91,8 +91,7 @@ def _pages(document: pymupdf.Document, count: int, options: Options) -> Iterator
     told = 0
     for number in range(1, count + 1):
         found = sample.pop(number, None) or reader.layout(number)
-        height = reader.height(number)
-        pieces = list(printed_pieces.pieces(number, found, headings, height))
+        pieces = list(printed_pieces.pieces(number, found, headings))
         told += sum(piece.kind == "heading" for piece in pieces)
         reader.judge(number, "\n".join(piece.text for piece in pieces), found)
         yield from in_records(pieces, number)
@@ -123,12 +122,6 @@ class _Reader:
         self._vectors += found.vectors
         return found
 
-    def height(self, number: int) -> float:
-        try:
-            return float(self._document[number - 1].rect.height)
-        except _ERRORS:
-            return 0.0
-
     def judge(self, number: int, text: str, found: Layout) -> None:
         """Leave the page to OCR if its text is nonsense, or missing where there is something to see."""
         if number in self._unreadable:
@@ -151,7 +144,7 @@ class _Reader:
             _demand_memory(error)
             return False
         area = sum(abs(box) for box in drawn if box.is_valid)
-        return area >= (_FULL_PAGE if has_text else _PICTURE) * abs(whole)
+        return bool(area >= (_FULL_PAGE if has_text else _PICTURE) * abs(whole))
 
 
 def _demand_memory(error: Exception) -> None:

@@ -73,16 +73,17 @@ def _text(prints: Sequence[Print]) -> str:
 
 
 def _groups(rules: Sequence[Box]) -> list[list[Box]]:
-    """Rules that touch one another, directly or by others."""
+    """Rules that touch one another, or what others of a group enclose."""
     groups: list[tuple[Box, list[Box]]] = []
-    for rule in sorted(rules, key=lambda rule: (rule[1], rule[0])):
+    for rule in sorted(rules, key=lambda rule: rule[1]):
         box, members = rule, [rule]
-        apart = []
-        for other_box, others in groups:
-            if _touch(box, other_box) and any(_touch(rule, other) for other in others):
-                box, members = union((box, other_box)), [*others, *members]
+        apart: list[tuple[Box, list[Box]]] = []
+        for group in groups:
+            if _touch(rule, group[0]):
+                box = union((box, group[0]))
+                members += group[1]
             else:
-                apart.append((other_box, others))
+                apart.append(group)
         groups = [*apart, (box, members)]
     return [members for _, members in groups]
 

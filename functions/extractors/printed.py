@@ -30,11 +30,15 @@ class Print(NamedTuple):
 
 @dataclass(slots=True)
 class Layout:
-    """A page: blocks of print in the order they were set, and the rules drawn on it. `vectors`: drawn things in all."""
+    """A page: blocks of print in the order they were set, and the rules on it.
+
+    `vectors`: how many things are drawn in all. `height`: the page's, in points.
+    """
 
     blocks: list[list[Print]] = field(default_factory=list)
     rules: list[Box] = field(default_factory=list)
     vectors: int = 0
+    height: float = 0.0
 
 
 def joined(prints: Iterable[Print]) -> list[Print]:

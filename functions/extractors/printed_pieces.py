@@ -48,9 +48,9 @@ class Group:
         return self.prints[-1]
 
 
-def pieces(number: int, layout: Layout, headings: Headings, height: float) -> Iterator[Piece]:
-    """The pieces of page `number`, which is so many points high."""
-    return composed(number, _in_order(with_tables(layout), height), headings)
+def pieces(number: int, layout: Layout, headings: Headings) -> Iterator[Piece]:
+    """The pieces of page `number`."""
+    return composed(number, _in_order(with_tables(layout), layout.height), headings)
 
 
 def composed(number: int, parts: Iterable[list[Print] | Table], headings: Headings) -> Iterator[Piece]:

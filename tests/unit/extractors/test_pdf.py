@@ -169,8 +169,8 @@ def test_a_table_that_is_ruled_is_rows_with_their_headers(document: Document) ->
         ("row", 0, "Name: pail; Size: 9 l; What it holds: water, or sand"),
         ("row", 0, "Name: tub; What it holds: more of it"),
     ]
-    row = next(piece for piece in document.pieces() if piece.kind == "row")
-    left, top, right, bottom = row.lines[0].box
+    pail = next(piece for piece in document.pieces() if piece.kind == "row")
+    left, top, right, bottom = pail.lines[0].box
     assert 72 <= left < 80
     assert 230 <= top < right
     assert 312 < right < 432
