@@ -31,10 +31,50 @@ PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf", "p
 DOCX = Format(
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "Word document (DOCX)",
-    (".docx",),
+    (".docx", ".docm", ".dotx", ".dotm"),
     "functions.extractors.docx",
     "docx",
 )
+PPTX = Format(
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "PowerPoint presentation (PPTX)",
+    (".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"),
+    "functions.extractors.pptx",
+    "pptx",
+)
+XLSX = Format(
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "Excel workbook (XLSX)",
+    (".xlsx", ".xlsm", ".xltx", ".xltm"),
+    "functions.extractors.xlsx",
+    "xlsx",
+)
+XLS = Format("application/vnd.ms-excel", "Excel workbook (XLS)", (".xls", ".xlt"), "functions.extractors.xls", "xls")
+ODT = Format(
+    "application/vnd.oasis.opendocument.text",
+    "OpenDocument text (ODT)",
+    (".odt", ".ott"),
+    "functions.extractors.odf",
+    "odt",
+)
+ODS = Format(
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "OpenDocument spreadsheet (ODS)",
+    (".ods", ".ots"),
+    "functions.extractors.odf",
+    "ods",
+)
+ODP = Format(
+    "application/vnd.oasis.opendocument.presentation",
+    "OpenDocument presentation (ODP)",
+    (".odp", ".otp"),
+    "functions.extractors.odf",
+    "odp",
+)
+EPUB = Format("application/epub+zip", "EPUB", (".epub",), "functions.extractors.epub", "epub")
+RTF = Format("application/rtf", "RTF", (".rtf",), "functions.extractors.rtf", "rtf")
+CSV = Format("text/csv", "CSV", (".csv",), "functions.extractors.csv", "csv")
+TSV = Format("text/tab-separated-values", "TSV", (".tsv", ".tab"), "functions.extractors.csv", "tsv")
 HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html", "html")
 MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
 TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
@@ -46,7 +86,9 @@ WEBP = Format("image/webp", "WebP picture", (".webp",), "functions.extractors.im
 BMP = Format("image/bmp", "BMP picture", (".bmp",), "functions.extractors.images", "bmp")
 GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images", "gif")
 
-FORMATS = {kind.media_type: kind for kind in (PDF, DOCX, HTML, MARKDOWN, TEXT, PNG, JPEG, TIFF, WEBP, BMP, GIF)}
+_DOCUMENTS = (PDF, DOCX, PPTX, XLSX, XLS, ODT, ODS, ODP, EPUB, RTF, HTML, MARKDOWN, CSV, TSV, TEXT)
+_PICTURES = (PNG, JPEG, TIFF, WEBP, BMP, GIF)
+FORMATS = {kind.media_type: kind for kind in (*_DOCUMENTS, *_PICTURES)}
 
 
 @dataclass(frozen=True, slots=True)

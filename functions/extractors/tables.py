@@ -3,12 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
 
 from functions.pieces import Piece
 
 # Headers are words, values may be anything: longer ones are told once, and shortened where they are repeated.
 _HEADER_CHARACTERS = 60
 _COLONS = (":", "：")
+# How many columns a cell that stands for several is counted as at most: tables for people have fewer.
+MAX_SPAN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row while its table is read. `table` tells tables apart that follow each other, and is not 0."""
+
+    table: int
+    cells: Sequence[str]
+    is_header: bool = False
+
+
+class Columns:
+    """The cells of a sheet's rows, each in its place, however far to the right it stands.
+
+    A sheet's 16,384 columns are hardly ever in use, and one cell in the last of them must not cost the others: those
+    beyond the first 256 take the places that follow in the order in which they first hold something.
+    """
+
+    _NEAR = 256
+
+    def __init__(self) -> None:
+        self._far: dict[int, int] = {}
+
+    def row(self, cells: Iterable[tuple[int, str]]) -> list[str]:
+        """The row of these cells, that are not empty: (column, counted from 0; text)."""
+        row: list[str] = []
+        for column, text in cells:
+            place = column if column < self._NEAR else self._far.setdefault(column, self._NEAR + len(self._far))
+            if place >= len(row):
+                row += [""] * (place + 1 - len(row))
+            row[place] = text
+        return row
+
+
+def with_tables(items: Iterable[Piece | Row]) -> Iterator[Piece]:
+    """The pieces, with `rows` made of the rows in between. Only what is said of a table's first row counts."""
+    for table, group in groupby(items, key=lambda item: item.table if isinstance(item, Row) else 0):
+        if not table:
+            yield from (item for item in group if isinstance(item, Piece))
+            continue
+        first = next(group)
+        assert isinstance(first, Row)
+        cells = (item.cells for item in chain([first], group) if isinstance(item, Row))
+        yield from rows(cells, has_header=True if first.is_header else None)
 
 
 def rows(cells: Iterable[Sequence[str]], *, has_header: bool | None) -> Iterator[Piece]:

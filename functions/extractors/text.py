@@ -23,10 +23,15 @@ _ODD_ALLOWED = 3
 
 def extract(path: Path, options: Options) -> Iterator[Page]:
     """One page, in records. Notes `encoding`. Raises `Rejected` with BINARY_TEXT."""
+    yield from text_records(decoded(path, options))
+
+
+def decoded(path: Path, options: Options) -> Iterator[str]:
+    """A text file in blocks. Notes and raises as `extract`."""
     with path.open("rb") as file:
         encoding = encodings.detect(_blocks(file))
         file.seek(0)
-        yield from text_records(_decoded(_blocks(file), encoding, options))
+        yield from _decoded(_blocks(file), encoding, options)
 
 
 def decode_all(data: bytes, options: Options, label: str | None = None) -> str:

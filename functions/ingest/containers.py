@@ -11,6 +11,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 ZIP, OLE2 = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # The end record and the longest comment (APPNOTE.TXT, 4.3.16).
@@ -74,12 +75,33 @@ def stored_type(head: bytes) -> str:
     return head[start : start + (length or 80)].partition(b"PK")[0].decode("ascii", "replace").strip()
 
 
+class _Entry(NamedTuple):
+    """A stream or storage: its name, its neighbours in the tree of its storage, and the first of its own."""
+
+    name: str
+    left: int
+    right: int
+    child: int
+
+
 def compound_names(content: Content) -> frozenset[str]:
-    """The names of the streams and storages of an OLE2 file, as far as its directory can be read."""
-    return frozenset(_compound_names(content))
+    """The names of the outermost streams and storages of an OLE2 file: those of what it embeds lie deeper."""
+    entries = list(_compound_entries(content))
+    names = set()
+    # The first is the root.
+    waiting = [entries[0].child] if entries else []
+    seen = set(waiting)
+    while waiting:
+        at = waiting.pop()
+        if at < len(entries):
+            entry = entries[at]
+            names.add(entry.name)
+            waiting += {entry.left, entry.right} - seen
+            seen |= {entry.left, entry.right}
+    return frozenset(names)
 
 
-def _compound_names(content: Content) -> Iterator[str]:
+def _compound_entries(content: Content) -> Iterator[_Entry]:
     if len(content.head) < 512:
         return
     shift, sector = (struct.unpack_from(form, content.head, at)[0] for form, at in (("<H", 30), ("<I", 48)))
@@ -92,9 +114,9 @@ def _compound_names(content: Content) -> Iterator[str]:
             return
         entries = content.read((sector + 1) << shift, 1 << shift)
         for start in range(0, len(entries) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
-            length = int.from_bytes(entries[start + 64 : start + 66], "little")
-            if 2 <= length <= 64:
-                yield entries[start : start + length - 2].decode("utf-16-le", "replace")
+            length, left, right, child = struct.unpack_from("<H2x3I", entries, start + 64)
+            name = entries[start : start + max(min(length, 64) - 2, 0)].decode("utf-16-le", "replace")
+            yield _Entry(name, left, right, child)
         table, index = divmod(sector, (1 << shift) // 4)
         # The directory stands at the beginning in all but the largest of files.
         if table >= len(allocation) or allocation[table] >= _NO_SECTOR:

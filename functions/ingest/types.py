@@ -10,17 +10,27 @@ import puremagic
 from common.errors import Rejected
 from functions.extractors import (
     BMP,
+    CSV,
     DOCX,
+    EPUB,
     FORMATS,
     GIF,
     HTML,
     JPEG,
     MARKDOWN,
+    ODP,
+    ODS,
+    ODT,
     PDF,
     PNG,
+    PPTX,
+    RTF,
     TEXT,
     TIFF,
+    TSV,
     WEBP,
+    XLS,
+    XLSX,
     Format,
 )
 from functions.ingest.containers import OLE2, ZIP, Content, compound_names, stored_type, zip_names
@@ -48,28 +58,34 @@ _PROGRAMS = {
 # A zip is of the first kind that it holds the sign of. Office's files (OPC) have a list of types, and a folder for
 # each program: its main part may have any name.
 _OFFICE_SIGN = "[Content_Types].xml"
-_OFFICE: dict[str, Format | str] = {
-    "word/": DOCX,
-    "ppt/": "a PowerPoint presentation",
-    "xl/": "an Excel workbook",
-}
-# OpenDocument and EPUB say what they are at their beginning.
+_OFFICE: dict[str, Format | str] = {"word/": DOCX, "ppt/": PPTX, "xl/": XLSX}
+# A folder of Excel's that holds the same in another form.
+_BINARY_SIGN = "xl/workbook.bin"
+# OpenDocument and EPUB say what they are at their beginning. Templates add a word to it.
 _STORED: dict[str, Format | str] = {
-    "application/vnd.oasis.opendocument.": "an OpenDocument file",
-    "application/epub": "an EPUB book",
+    ODT.media_type: ODT,
+    ODS.media_type: ODS,
+    ODP.media_type: ODP,
+    "application/vnd.oasis.opendocument.": "an OpenDocument file of another kind",
+    EPUB.media_type: EPUB,
 }
+_EPUB_SIGN = "META-INF/container.xml"
 # An OLE2 file is of the first kind that it holds a stream or storage of.
 _COMPOUND: dict[str, Format | str] = {
-    "Workbook": "an Excel workbook from before 2007",
-    "Book": "an Excel workbook from before 1997",
+    "Workbook": XLS,
+    "Book": XLS,
     "PowerPoint Document": "a PowerPoint presentation from before 2007",
     "WordDocument": "a Word document from before 2007",
     "__properties_version1.0": "an Outlook message",
 }
 _LOCKED = frozenset(("EncryptedPackage", "EncryptionInfo"))
 # Formats that a name promises: a file so named that is something else is broken, or pretends.
-_PROMISED = (PDF, DOCX)
-_TEXT_SUFFIXES = (*TEXT.suffixes, *MARKDOWN.suffixes, *HTML.suffixes)
+# (Not XLS and RTF: programs name tables of HTML or text so.)
+_PROMISED = (PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB)
+# Texts that only their names tell apart.
+_TEXTS = (MARKDOWN, TEXT, CSV, TSV)
+_TEXT_SUFFIXES = frozenset(suffix for kind in (*_TEXTS, HTML) for suffix in kind.suffixes)
+_RTF_START = b"{\\rtf"
 # Control characters that no text has; a few stray bytes are forgiven, as in functions/extractors/text.py.
 _CONTROLS = bytes(set(range(32)) - {9, 10, 11, 12, 13, 27})
 _ODD_SHARE, _ODD_ALLOWED = 0.01, 3
@@ -80,6 +96,7 @@ def judge(name: str, content: Content) -> Format:
     PASSWORD_PROTECTED.
     """
     head = content.head
+    found: Format | str | None
     promised = next((kind for kind in _PROMISED if _suffix(name) in kind.suffixes), None)
     if head.startswith(b"%PDF-") or (promised is PDF and b"%PDF-" in head[:_PDF_HEADER_WITHIN]):
         return PDF
@@ -89,6 +106,8 @@ def judge(name: str, content: Content) -> Format:
         found = _in_zip(content)
     elif head.startswith(OLE2):
         found = _in_compound(name, content)
+    elif head.startswith(_RTF_START):
+        found = RTF
     elif _is_text(head):
         found = "a text" if promised else _text_format(head, name)
     else:
@@ -102,12 +121,17 @@ def judge(name: str, content: Content) -> Format:
 
 def _in_zip(content: Content) -> Format | str:
     names = zip_names(content)
+    if _BINARY_SIGN in names:
+        return "an Excel workbook in Excel's binary form (XLSB)"
     if _OFFICE_SIGN in names:
         for folder, kind in _OFFICE.items():
             if any(member.startswith(folder) for member in names):
                 return kind
     stored = stored_type(content.head)
-    return next((kind for start, kind in _STORED.items() if stored.startswith(start)), "a zip archive")
+    if found := next((kind for start, kind in _STORED.items() if stored.startswith(start)), None):
+        return found
+    # Books that forgot to say so.
+    return EPUB if _EPUB_SIGN in names else "a zip archive"
 
 
 def _in_compound(name: str, content: Content) -> Format | str:
@@ -120,10 +144,8 @@ def _in_compound(name: str, content: Content) -> Format | str:
 
 
 def _text_format(head: bytes, name: str) -> Format:
-    if _suffix(name) in MARKDOWN.suffixes:
-        return MARKDOWN
-    if _suffix(name) in TEXT.suffixes:
-        return TEXT
+    if named := next((kind for kind in _TEXTS if _suffix(name) in kind.suffixes), None):
+        return named
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if _suffix(name) in HTML.suffixes or start.startswith(_HTML_STARTS):
         return HTML

@@ -15,6 +15,7 @@ _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 # Enough of an ELF header for anyone to see a program.
 PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(200)
 _MIB = 1 << 20
+_NOBODY = 0xFFFFFFFF
 SOUND = b"fLaC\x00\x00\x00\x22" + bytes(100)
 
 
@@ -207,9 +208,18 @@ def large_text(path: Path, size: int) -> None:
             number += 1000
 
 
-def compound(*names: str, endless: bool = False) -> bytes:
-    """An OLE2 file whose directory holds empty streams of these names; an endless one follows its own tail."""
-    entries = b"".join(name.encode("utf-16-le").ljust(64, b"\0") + _compound_entry(name) for name in names)
+def compound(*names: str, within: Iterable[str] = (), endless: bool = False) -> bytes:
+    """An OLE2 file with empty streams of these names, beside others within a storage; an endless directory follows its
+    own tail.
+    """
+    within = tuple(within)
+    deep = len(names) + 1
+    entries = _compound_entry("Root Entry", 5, child=1)
+    for number, name in enumerate(names, start=1):
+        entries += _compound_entry(name, 2, right=number + 1)
+    entries += _compound_entry("Storage", 1, child=deep + 1)
+    for number, name in enumerate(within, start=deep + 1):
+        entries += _compound_entry(name, 2, right=number + 1 if number < deep + len(within) else _NOBODY)
     sectors = -(-len(entries) // 512)
     chain = [0xFFFFFFFD, *range(2, sectors + 1), 1 if endless else 0xFFFFFFFE]
     tables = -(-len(chain) // 128)
@@ -239,5 +249,7 @@ def compound(*names: str, endless: bool = False) -> bytes:
     return header + table[:512] + entries.ljust(512 * sectors, b"\0") + table[512:]
 
 
-def _compound_entry(name: str) -> bytes:
-    return struct.pack("<HBB3I36xIQ", 2 * len(name) + 2, 2, 1, *[0xFFFFFFFF] * 3, 0xFFFFFFFE, 0)
+def _compound_entry(name: str, kind: int, *, right: int = _NOBODY, child: int = _NOBODY) -> bytes:
+    """Of [MS-CFB] 2.6.1: name, its length, kind, colour, left, right, child, …, first sector, size."""
+    rest = struct.pack("<HBB3I36xIQ", 2 * len(name) + 2, kind, 1, _NOBODY, right, child, 0xFFFFFFFE, 0)
+    return name.encode("utf-16-le").ljust(64, b"\0") + rest
