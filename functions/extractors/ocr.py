@@ -6,8 +6,8 @@ not. One thread, as the jail allows: sessions are made before it closes, and use
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from rapidocr import RapidOCR
 
-from common.records import Box
+from common.records import Box, Line
 from functions.extractors import printed_pieces
 from functions.extractors.pdf_headings import Headings
 from functions.extractors.printed import Print
@@ -29,7 +29,7 @@ Image = npt.NDArray[np.uint8]
 _DETECT_SIDE = 1280
 _LARGEST_SIDE = 10_000
 # What the model is less sure of is mostly no text; of what it reads as it stands, it is surer than this.
-_LEAST_SCORE, _SURE = 0.5, 0.8
+_LEAST_SCORE, _SURE, _AS_SURE = 0.5, 0.8, 0.05
 # Boxes are a little larger than the letters: of a font of one point they are so many high.
 _BOX_HEIGHT = 1.3
 # Lines of a paragraph are closer to each other than this, in units of their height; so columns hold together.
@@ -40,11 +40,15 @@ cv2.setNumThreads(1)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Lines with their boxes, how sure the model is of a character, and whether the lines run from top to bottom."""
+    """What the picture says when it is turned left by so many `quarters`: lines with their boxes in the turned one.
 
+    `sureness`: of the model, of a character. `runs_down`: whether most lines do.
+    """
+
+    quarters: int
     lines: list[tuple[str, Box]]
-    sureness: float
-    runs_down: bool
+    sureness: float = 0.0
+    runs_down: bool = False
 
 
 class Reader:
@@ -73,23 +77,30 @@ class Reader:
 
     def pieces(self, image: Image, scale: float) -> list[Piece]:
         """What stands in the picture, in the order of reading. Boxes in pixels times `scale`."""
-        found = self._read(image)
-        if 0 < found.sureness < _SURE:
+        found = self._read(image, 0)
+        if found.runs_down or 0 < found.sureness < _SURE:
             # Upside down or on its side, as it may have lain in the scanner.
-            turns = (1, 3) if found.runs_down else (2,)
-            found = max([found, *(self._read(image, turn) for turn in turns)], key=lambda one: one.sureness)
-        return list(_pieces([_print(text, [edge * scale for edge in box]) for text, box in found.lines]))
+            turned = [self._read(image, quarters) for quarters in ((1, 3) if found.runs_down else (2,))]
+            # Lines on their side are read well too, but not in their order.
+            best = max(turned, key=lambda one: one.sureness)
+            found = best if best.sureness > found.sureness - _AS_SURE else found
+        height, width = image.shape[:2]
+        pieces = _pieces([_print(text, box) for text, box in found.lines])
+        return [_placed(piece, lambda box: _turned_back(box, width, height, found.quarters), scale) for piece in pieces]
 
-    def _read(self, image: Image, quarters: int = 0) -> Found:
-        """What the picture says when it is turned left so many times. Boxes are in the picture as it is."""
-        found = self._engine(np.ascontiguousarray(np.rot90(image, quarters)))
-        if found.boxes is None or found.txts is None or found.scores is None:
-            return Found([], 0.0, False)
-        boxes = [_turned_back(corners, image.shape, quarters) for corners in found.boxes]
-        length = sum(map(len, found.txts))
-        sureness = sum(score * len(text) for score, text in zip(found.scores, found.txts, strict=True)) / max(length, 1)
-        tall = sum(bottom - top > right - left for left, top, right, bottom in boxes)
-        return Found(list(zip(found.txts, boxes, strict=True)), sureness, 2 * tall > len(boxes))
+    def _read(self, image: Image, quarters: int) -> Found:
+        read = self._engine(np.ascontiguousarray(np.rot90(image, quarters)))
+        if read.boxes is None or read.txts is None or read.scores is None:
+            return Found(quarters, [])
+        edges = [(*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()) for corners in read.boxes]
+        sure = sum(score * len(text) for score, text in zip(read.scores, read.txts, strict=True))
+        tall = sum(bottom - top > right - left for left, top, right, bottom in edges)
+        return Found(
+            quarters,
+            list(zip(read.txts, edges, strict=True)),
+            float(sure / max(sum(map(len, read.txts)), 1)),
+            2 * tall > len(edges),
+        )
 
     def _warm_up(self) -> None:
         """Both models are loaded by the first picture that has text."""
@@ -98,25 +109,30 @@ class Reader:
         self._engine(image)
 
 
-def _turned_back(corners: npt.NDArray[np.int32], shape: tuple[int, ...], quarters: int) -> Box:
-    """The box of these corners in the picture of this shape, which was turned left so many times."""
-    height, width = shape[:2]
-    across, down = corners[:, 0], corners[:, 1]
-    # Where a point of the turned picture was: after one turn to the left, its top was the right edge.
-    back = {
-        0: (across, down),
-        1: (width - down, across),
-        2: (width - across, height - down),
-        3: (down, height - across),
-    }
-    x, y = back[quarters]
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+def _placed(piece: Piece, back: Callable[[Box], Box], scale: float) -> Piece:
+    lines = (Line(start, back(box)) for start, box in piece.lines)
+    scaled = (
+        Line(start, (left * scale, top * scale, right * scale, bottom * scale))
+        for start, (left, top, right, bottom) in lines
+    )
+    return replace(piece, lines=tuple(scaled))
 
 
-def _print(text: str, edges: list[float]) -> Print:
-    left, top, right, bottom = edges
+def _turned_back(box: Box, width: int, height: int, quarters: int) -> Box:
+    """Where this box is in a picture of this size, which was turned left by so many quarters."""
+    left, top, right, bottom = box
+    return {
+        0: box,
+        1: (width - bottom, left, width - top, right),
+        2: (width - right, height - bottom, width - left, height - top),
+        3: (top, height - right, bottom, height - left),
+    }[quarters]
+
+
+def _print(text: str, box: Box) -> Print:
+    left, top, right, bottom = box
     size = min(bottom - top, right - left) / _BOX_HEIGHT
-    return Print(text, (left, top, right, bottom), size, bold=False, mono=False)
+    return Print(text, box, size, bold=False, mono=False)
 
 
 def _pieces(prints: list[Print]) -> Iterator[Piece]:
