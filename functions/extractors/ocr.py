@@ -59,7 +59,8 @@ class Reader:
         self._engine = RapidOCR(
             params={
                 "Global.log_level": "critical",
-                "Global.text_score": _LEAST_SCORE,
+                # All of it is judged here: whether a page lies upside down is seen from what is not sure.
+                "Global.text_score": 0.0,
                 "Global.max_side_len": _LARGEST_SIDE,
                 "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
@@ -95,9 +96,10 @@ class Reader:
         edges = [(*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()) for corners in read.boxes]
         sure = sum(score * len(text) for score, text in zip(read.scores, read.txts, strict=True))
         tall = sum(bottom - top > right - left for left, top, right, bottom in edges)
+        found = zip(read.txts, edges, read.scores, strict=True)
         return Found(
             quarters,
-            list(zip(read.txts, edges, strict=True)),
+            [(text, box) for text, box, score in found if score >= _LEAST_SCORE],
             float(sure / max(sum(map(len, read.txts)), 1)),
             2 * tall > len(edges),
         )

@@ -27,8 +27,7 @@ _LEADING, _RAGGED, _INDENT = 2.1, 4.0, 0.8
 _ALIKE = 0.2
 # In units of the font's size, of code.
 _CODE_LEADING, _BLANK_LINE = 3.5, 1.9
-_MONO_WIDTH = 0.6
-_SIDEWAYS = 4
+_MONO_WIDTH, _MOST_INDENT = 0.6, 40
 
 
 @dataclass(slots=True)
@@ -213,7 +212,7 @@ def _pieces(group: Group) -> Iterator[Piece]:
         yield piece(lines, group.kind, group.level)
 
 
-def piece(lines: Iterable[tuple[str, Box]], kind: Kind, level: int = 0, between: str = "\n") -> Piece:
+def piece(lines: Iterable[tuple[str, Box]], kind: Kind, level: int = 0) -> Piece:
     """The piece that these lines are, each with its box."""
     texts: list[str] = []
     places: list[Line] = []
@@ -221,8 +220,8 @@ def piece(lines: Iterable[tuple[str, Box]], kind: Kind, level: int = 0, between:
     for text, box in lines:
         places.append(Line(length, box))
         texts.append(text)
-        length += len(text) + len(between)
-    return Piece(between.join(texts), kind, level, tuple(places))
+        length += len(text) + 1
+    return Piece("\n".join(texts), kind, level, tuple(places))
 
 
 def _verbatim(prints: Sequence[Print]) -> Piece:
@@ -233,7 +232,7 @@ def _verbatim(prints: Sequence[Print]) -> Piece:
     for one in prints:
         size = max(one.size, 1.0)
         blank = "\n" if lines and one.box[3] - bottom > _BLANK_LINE * size else ""
-        indent = " " * min(round((one.box[0] - left) / (_MONO_WIDTH * size)), 40)
+        indent = " " * min(round((one.box[0] - left) / (_MONO_WIDTH * size)), _MOST_INDENT)
         lines.append((f"{blank}{indent}{one.text.rstrip()}", one.box))
         bottom = one.box[3]
     return piece(lines, "verbatim")
