@@ -8,14 +8,17 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
 
 import msgspec
+import openpyxl
+import pptx as python_pptx
 import pytest
+import xlwt
 from structlog.testing import capture_logs
 
 from common.errors import Cancelled, Rejected
@@ -25,16 +28,24 @@ from common.services import Services
 from common.settings import Settings
 from functions.extractors import (
     DOCX,
+    EPUB,
+    FORMATS,
     HTML,
-    MARKDOWN,
+    ODP,
+    ODS,
+    ODT,
     PDF,
+    PPTX,
+    RTF,
     TEXT,
+    XLS,
+    XLSX,
     Format,
     Options,
     jailed,
 )
 from functions.ingest.extract import _records, budgets, clear_stale, extract, warm_up
-from functions.pieces import RECORD_CHARACTERS, text_records
+from functions.pieces import RECORD_CHARACTERS, pieces_of, text_records
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
@@ -178,11 +189,56 @@ def test_a_pdf_that_lies_about_its_pages_is_damaged(reader: Reader, pages: int) 
     assert reader.refusal(PDF, documents.pdf_that_says(pages), extract_cpu_seconds=2).code == "FILE_DAMAGED"
 
 
-@pytest.mark.parametrize("kind", [PDF, DOCX, HTML, MARKDOWN, TEXT])
+def _workbook(text: str, kind: Format) -> bytes:
+    out = io.BytesIO()
+    if kind is XLS:
+        old = xlwt.Workbook()
+        old.add_sheet("Sheet").write(0, 0, text)
+        old.save(out)
+    else:
+        book = openpyxl.Workbook()
+        book.active.append([text])
+        book.save(out)
+    return out.getvalue()
+
+
+def _deck(text: str) -> bytes:
+    presentation = python_pptx.Presentation()
+    presentation.slides.add_slide(presentation.slide_layouts[5]).shapes.title.text = text
+    out = io.BytesIO()
+    presentation.save(out)
+    return out.getvalue()
+
+
+def _example(kind: Format, text: str) -> bytes:
+    """A document of that format that holds this text."""
+    paragraph = f"<text:p>{text}</text:p>"
+    row = f"<table:table-row><table:table-cell>{paragraph}</table:table-cell></table:table-row>"
+    sheet = f"<table:table>{row}</table:table>"
+    slide = f"<draw:page><draw:frame>{paragraph}</draw:frame></draw:page>"
+    made: dict[Format, Callable[[], bytes]] = {
+        PDF: lambda: documents.pdf(text),
+        DOCX: lambda: documents.docx(text),
+        PPTX: lambda: _deck(text),
+        XLSX: lambda: _workbook(text, kind),
+        XLS: lambda: _workbook(text, kind),
+        ODT: lambda: documents.opendocument("text", f"<office:text>{paragraph}</office:text>"),
+        ODS: lambda: documents.opendocument("spreadsheet", f"<office:spreadsheet>{sheet}</office:spreadsheet>"),
+        ODP: lambda: documents.opendocument("presentation", f"<office:presentation>{slide}</office:presentation>"),
+        EPUB: lambda: documents.epub(f"<p>{text}"),
+        RTF: lambda: b"{\\rtf1{\\fonttbl{\\f0\\fcharset136 x;}}\\f0 %b}" % text.encode("ascii"),
+    }
+    return made.get(kind, text.encode)()
+
+
+@pytest.mark.parametrize("kind", FORMATS.values(), ids=lambda kind: str(kind.code))
+def test_every_format_is_read_in_the_jail(reader: Reader, kind: Format) -> None:
+    assert "Hello" in [piece.text for page in reader.pages(kind, _example(kind, "Hello")) for piece in pieces_of(page)]
+
+
+@pytest.mark.parametrize("kind", FORMATS.values(), ids=lambda kind: str(kind.code))
 def test_a_text_that_is_too_long_ends_where_it_is(reader: Reader, kind: Format) -> None:
-    words = "word " * 10
-    content = {PDF: documents.pdf(words), DOCX: documents.docx(words)}.get(kind, words.encode())
-    refusal = reader.refusal(kind, content, max_characters=20)
+    refusal = reader.refusal(kind, _example(kind, "word " * 10), max_characters=20)
     assert refusal.code == "TEXT_TOO_LONG"
     assert "more than the 20 characters of text" in refusal.message
 
