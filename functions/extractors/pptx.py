@@ -93,7 +93,7 @@ class _State:
         self._cell: list[str] | None = None
         self._span = 1
         self._tables = 0
-        self._has_header = False
+        self._is_header = False
 
     def open(self, name: str, element: etree._Element) -> None:
         match name:
@@ -104,9 +104,9 @@ class _State:
             case "p":
                 self._paragraph = _Paragraph()
             case "tbl":
-                self._tables, self._has_header = self._tables + 1, False
+                self._tables, self._is_header = self._tables + 1, False
             case "tblPr":
-                self._has_header = element.get("firstRow") in _YES
+                self._is_header = element.get("firstRow") in _YES
             case "tr":
                 self._row = []
             case "tc":
@@ -121,7 +121,8 @@ class _State:
         if name == "tc" and self._cell is not None:
             self._end_cell(" ".join(filter(None, self._cell)), continues=element.get("hMerge") in _YES)
         elif name == "tr":
-            return Row(self._tables or 1, self._row, self._has_header)
+            is_header, self._is_header = self._is_header, False
+            return Row(self._tables or 1, self._row, is_header)
         elif (paragraph := self._paragraph) is not None:
             _note(paragraph, name, element)
         return None
@@ -153,7 +154,7 @@ class _State:
         self._cell = None
         if not continues:
             # A header that stands above several columns names each of them; what they hold themselves is nothing.
-            self._row += [text, *[text if self._has_header else ""] * (self._span - 1)]
+            self._row += [text, *[text if self._is_header else ""] * (self._span - 1)]
 
 
 def _note(paragraph: _Paragraph, name: str, element: etree._Element) -> None:

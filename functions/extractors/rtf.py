@@ -161,6 +161,8 @@ class _Reader:
                     return
             elif token.brace:
                 self._close()
+                if not self._groups:
+                    break
             elif token.word in _ENDS or (token.symbol in _LINE_ENDS and token.symbol):
                 yield from self._end_paragraph()
             elif token.word == "row":

@@ -62,6 +62,8 @@ def with_tables(items: Iterable[Piece | Row]) -> Iterator[Piece]:
 def rows(cells: Iterable[Sequence[str]], *, has_header: bool | None) -> Iterator[Piece]:
     """A piece for each row that is not empty: `Header: value; Header: value`, or the cells apart by tabs.
 
+    Empty cells are left out.
+
     `has_header`: whether the format says that the first row is one; None where it does not say. Then the first row of
     two cells or more is judged, since a title may stand above it: all cells filled, short, different, and words. A
     table that is nothing but its header comes as this row.
@@ -117,4 +119,4 @@ def _value(name: str, value: str) -> str:
 
 
 def _plain(row: list[str]) -> Piece:
-    return Piece("\t".join(row), "row")
+    return Piece("\t".join(filter(None, row)), "row")

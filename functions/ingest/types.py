@@ -184,8 +184,12 @@ def _what(head: bytes) -> str | None:
 
 def _unsupported(name: str, what: str, promised: Format | None) -> Rejected:
     supported = ", ".join(kind.name for kind in FORMATS.values())
-    instead = f", not a {promised.name}" if promised else ""
+    instead = f", not {_article(promised)} {promised.name}" if promised else ""
     return Rejected(f"{name} is {what}{instead}. What can be read: {supported}.", code="UNSUPPORTED_TYPE")
+
+
+def _article(kind: Format) -> str:
+    return "an" if kind.name[0] in "AEIOU" else "a"
 
 
 def _suffix(name: str) -> str:

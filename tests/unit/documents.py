@@ -180,6 +180,11 @@ def archive(members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+def office(*members: str) -> bytes:
+    """What a file of Office's holds, by the names of its members alone."""
+    return archive({"[Content_Types].xml": b"<Types/>", **dict.fromkeys(members, b"")})
+
+
 def docx_bomb(inflated_bytes: int, declared_bytes: int | None = None) -> bytes:
     """A document that unfolds to so many bytes of blanks, and is a thousandth of that; its directory may lie."""
     squeeze = zlib.compressobj(wbits=-15)
@@ -253,3 +258,51 @@ def _compound_entry(name: str, kind: int, *, right: int = _NOBODY, child: int = 
     """Of [MS-CFB] 2.6.1: name, its length, kind, colour, left, right, child, …, first sector, size."""
     rest = struct.pack("<HBB3I36xIQ", 2 * len(name) + 2, kind, 1, _NOBODY, right, child, 0xFFFFFFFE, 0)
     return name.encode("utf-16-le").ljust(64, b"\0") + rest
+
+
+_ODF = "".join(
+    f' xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for prefix, name in (
+        *(("office", "office"), ("text", "text"), ("table", "table"), ("style", "style")),
+        *(("draw", "drawing"), ("presentation", "presentation")),
+    )
+)
+
+
+def opendocument(kind: str, body: str, styles: str = "", members: Mapping[str, bytes] | None = None) -> bytes:
+    """An OpenDocument file of that kind ("text", "spreadsheet", "presentation") with these automatic styles."""
+    content = f"<office:automatic-styles>{styles}</office:automatic-styles><office:body>{body}</office:body>"
+    whole = f"<office:document-content{_ODF}>{content}</office:document-content>".encode()
+    return stored_first(f"application/vnd.oasis.opendocument.{kind}", {"content.xml": whole, **(members or {})})
+
+
+def stored_first(media_type: str, members: Mapping[str, bytes]) -> bytes:
+    """A zip that begins with its media type, as OpenDocument and EPUB do."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("mimetype", media_type, zipfile.ZIP_STORED)
+        for name, data in members.items():
+            file.writestr(name, data)
+    return out.getvalue()
+
+
+def epub(*chapters: str, members: Mapping[str, bytes] | None = None) -> bytes:
+    """A book of these chapters, each XHTML, with a table of contents before them."""
+    kind = 'media-type="application/xhtml+xml"'
+    items = "".join(f'<item id="c{n}" href="text%20{n}.xhtml" {kind}/>' for n in range(len(chapters)))
+    spine = "".join(f'<itemref idref="c{n}"/>' for n in range(len(chapters)))
+    package = (
+        '<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        "<dc:title>The book</dc:title><dc:creator>Ann</dc:creator><dc:creator>李明</dc:creator></metadata><manifest>"
+        f'<item id="nav" href="nav.xhtml" properties="nav" {kind}/>'
+        f'<item id="i" href="i.png" media-type="image/png"/>{items}</manifest>'
+        f'<spine><itemref idref="nav"/><itemref idref="i"/>{spine}</spine></package>'
+    )
+    container = '<container><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>'
+    texts = {f"OPS/text {n}.xhtml": text.encode() for n, text in enumerate(chapters) if text}
+    parts = {
+        "META-INF/container.xml": container.encode(),
+        "OPS/book.opf": package.encode(),
+        "OPS/nav.xhtml": b"<p>Contents",
+    }
+    return stored_first("application/epub+zip", {**parts, **texts, **(members or {})})

@@ -10,7 +10,7 @@ from functions.extractors import (
     encodings,
     text,
 )
-from tests.unit.test_extractors import read
+from tests.unit.extractors.reading import read
 
 SIMPLIFIED = [
     "人工智能正在改变世界。",

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import encodings as python_encodings
 import errno
 import io
 import os
-import pkgutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
 
 import msgspec
+import openpyxl
+import pptx as python_pptx
 import pytest
-from markdown_it.token import Token
+import xlwt
 from structlog.testing import capture_logs
 
 from common.errors import Cancelled, Rejected
@@ -28,19 +28,24 @@ from common.services import Services
 from common.settings import Settings
 from functions.extractors import (
     DOCX,
+    EPUB,
+    FORMATS,
     HTML,
-    MARKDOWN,
+    ODP,
+    ODS,
+    ODT,
     PDF,
+    PPTX,
+    RTF,
     TEXT,
+    XLS,
+    XLSX,
     Format,
     Options,
-    docx,
-    html,
     jailed,
-    markdown,
 )
 from functions.ingest.extract import _records, budgets, clear_stale, extract, warm_up
-from functions.pieces import RECORD_CHARACTERS, text_records
+from functions.pieces import RECORD_CHARACTERS, pieces_of, text_records
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
@@ -184,11 +189,56 @@ def test_a_pdf_that_lies_about_its_pages_is_damaged(reader: Reader, pages: int) 
     assert reader.refusal(PDF, documents.pdf_that_says(pages), extract_cpu_seconds=2).code == "FILE_DAMAGED"
 
 
-@pytest.mark.parametrize("kind", [PDF, DOCX, HTML, MARKDOWN, TEXT])
+def _workbook(text: str, kind: Format) -> bytes:
+    out = io.BytesIO()
+    if kind is XLS:
+        old = xlwt.Workbook()
+        old.add_sheet("Sheet").write(0, 0, text)
+        old.save(out)
+    else:
+        book = openpyxl.Workbook()
+        book.active.append([text])
+        book.save(out)
+    return out.getvalue()
+
+
+def _deck(text: str) -> bytes:
+    presentation = python_pptx.Presentation()
+    presentation.slides.add_slide(presentation.slide_layouts[5]).shapes.title.text = text
+    out = io.BytesIO()
+    presentation.save(out)
+    return out.getvalue()
+
+
+def _example(kind: Format, text: str) -> bytes:
+    """A document of that format that holds this text."""
+    paragraph = f"<text:p>{text}</text:p>"
+    row = f"<table:table-row><table:table-cell>{paragraph}</table:table-cell></table:table-row>"
+    sheet = f"<table:table>{row}</table:table>"
+    slide = f"<draw:page><draw:frame>{paragraph}</draw:frame></draw:page>"
+    made: dict[Format, Callable[[], bytes]] = {
+        PDF: lambda: documents.pdf(text),
+        DOCX: lambda: documents.docx(text),
+        PPTX: lambda: _deck(text),
+        XLSX: lambda: _workbook(text, kind),
+        XLS: lambda: _workbook(text, kind),
+        ODT: lambda: documents.opendocument("text", f"<office:text>{paragraph}</office:text>"),
+        ODS: lambda: documents.opendocument("spreadsheet", f"<office:spreadsheet>{sheet}</office:spreadsheet>"),
+        ODP: lambda: documents.opendocument("presentation", f"<office:presentation>{slide}</office:presentation>"),
+        EPUB: lambda: documents.epub(f"<p>{text}"),
+        RTF: lambda: b"{\\rtf1{\\fonttbl{\\f0\\fcharset136 x;}}\\f0 %b}" % text.encode("ascii"),
+    }
+    return made.get(kind, text.encode)()
+
+
+@pytest.mark.parametrize("kind", FORMATS.values(), ids=lambda kind: str(kind.code))
+def test_every_format_is_read_in_the_jail(reader: Reader, kind: Format) -> None:
+    assert "Hello" in [piece.text for page in reader.pages(kind, _example(kind, "Hello")) for piece in pieces_of(page)]
+
+
+@pytest.mark.parametrize("kind", FORMATS.values(), ids=lambda kind: str(kind.code))
 def test_a_text_that_is_too_long_ends_where_it_is(reader: Reader, kind: Format) -> None:
-    words = "word " * 10
-    content = {PDF: documents.pdf(words), DOCX: documents.docx(words)}.get(kind, words.encode())
-    refusal = reader.refusal(kind, content, max_characters=20)
+    refusal = reader.refusal(kind, _example(kind, "word " * 10), max_characters=20)
     assert refusal.code == "TEXT_TOO_LONG"
     assert "more than the 20 characters of text" in refusal.message
 
@@ -238,131 +288,6 @@ def test_a_large_text_flows_through_a_small_child(jail: Jail, tmp_path: Path) ->
     assert max(len(page.text) for page in pages) <= RECORD_CHARACTERS
 
 
-def read(extractor: Any, content: bytes, tmp_path: Path) -> str:
-    path = tmp_path / "document"
-    path.write_bytes(content)
-    pages = list(extractor.extract(path, OPTIONS))
-    assert {page.number for page in pages} == {1}
-    return "\n".join(page.text for page in pages).rstrip("\n")
-
-
-def test_docx_gives_paragraphs_tables_and_notes_and_nothing_twice(tmp_path: Path) -> None:
-    body = (
-        "<w:p><w:pPr><w:pStyle w:val='Heading1'/></w:pPr><w:r><w:t>标题</w:t></w:r></w:p>"
-        "<w:p><w:r><w:t>One</w:t><w:tab/><w:t>two</w:t><w:br/><w:t>three</w:t><w:delText>gone</w:delText></w:r></w:p>"
-        "<w:p/>"
-        + documents.table([["Name", "Age"], ["Ann &amp; Bob", "42"]])
-        + "<w:p><w:r><mc:AlternateContent xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'>"
-        "<mc:Choice><w:txbxContent><w:p><w:r><w:t>Boxed</w:t></w:r></w:p></w:txbxContent></mc:Choice>"
-        "<mc:Fallback><w:txbxContent><w:p><w:r><w:t>Boxed</w:t></w:r></w:p></w:txbxContent></mc:Fallback>"
-        "</mc:AlternateContent><w:t>After</w:t></w:r></w:p>"
-    )
-    assert read(docx, documents.docx(body=body, note="A note"), tmp_path) == (
-        "标题\n\nOne\ttwo\nthree\n\nName\tAge\nAnn & Bob\t42\n\nBoxed\n\nAfter\n\nA note"
-    )
-
-
-def test_docx_reads_a_nested_table_into_its_cell(tmp_path: Path) -> None:
-    inner = documents.table([["a", "b"]])
-    body = f"<w:tbl><w:tr><w:tc>{inner}<w:p/></w:tc><w:tc><w:p><w:r><w:t>c</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
-    assert read(docx, documents.docx(body=body), tmp_path) == "a b\tc"
-
-
-def test_docx_expands_no_entities(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    xml = (
-        f'<!DOCTYPE d [<!ENTITY x SYSTEM "{secret.as_uri()}"><!ENTITY y "yyyy">]>'
-        '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
-        "<w:p><w:r><w:t>Hello</w:t><w:t>&x;&y;</w:t></w:r></w:p></w:document>"
-    )
-    found = read(docx, documents.archive({"word/document.xml": xml.encode()}), tmp_path)
-    assert found == "Hello"
-
-
-def test_html_gives_what_a_reader_reads(tmp_path: Path) -> None:
-    page = """<!doctype html><html><head><title>The  title</title><style>p {}</style></head><body>
-    <nav>Home | About</nav><h1>Head &amp; line</h1><p>One <b>bold</b>
-    word.</p><div>Two<br>lines</div><ul><li>first<li>second</ul><script>alert("no")</script>
-    <table><tr><th>Name<th>Age<tr><td><p>Ann</p><td>42</table><pre>def f():
-    return 1</pre><footer>Imprint</footer><p hidden>unseen</p></body></html>"""
-    assert read(html, page.encode(), tmp_path) == (
-        "The title\n\nHead & line\n\nOne bold word.\n\nTwo\nlines\n\nfirst\n\nsecond\n\nName\tAge\n\nAnn\t42\n\n"
-        "def f():\n   return 1"
-    )
-
-
-def test_html_in_its_declared_encoding(tmp_path: Path) -> None:
-    page = "<meta http-equiv=Content-Type content='text/html; charset=gb2312'><p>镕基，简体"
-    assert read(html, page.encode("gb18030"), tmp_path) == "镕基，简体"
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        *sorted(module.name for module in pkgutil.iter_modules(python_encodings.__path__)),
-        *(
-            "utf-16",
-            "utf-32",
-            "utf-16le",
-            "rot13",
-            "zlib",
-            "hex",
-            "no-such",
-            "x-user-defined",
-            "us-ascii",
-            "iso-8859-1",
-        ),
-    ],
-)
-def test_no_declared_encoding_breaks_a_page(label: str, tmp_path: Path) -> None:
-    page = f"<meta charset={label}><p>plain"
-    assert read(html, page.encode(), tmp_path) == "plain"
-
-
-@pytest.mark.parametrize("label", ["utf-16", "utf-32be", "idna", "undefined", "utf-7", "cp037", "us-ascii", "euc-jp"])
-def test_a_page_that_is_not_in_the_encoding_it_declares_is_read_in_its_own(label: str, tmp_path: Path) -> None:
-    page = f"<meta charset={label}><p>镕基，简体中文的页面"
-    assert read(html, page.encode(), tmp_path) == "镕基，简体中文的页面"
-
-
-def test_a_byte_order_mark_knows_better_than_a_declaration(tmp_path: Path) -> None:
-    page = "<meta charset=windows-1251><p>中文"
-    assert read(html, page.encode("utf-8-sig"), tmp_path) == "中文"
-
-
-@pytest.mark.parametrize(
-    ("label", "encoding", "sentence"),
-    [
-        ("GBK", "gb18030", "镕基"),
-        ("Big5", "big5", "中文"),
-        ("x-sjis", "cp932", "日本語①"),
-        ("EUC-KR", "cp949", "한국어"),
-        ("windows-1251", "cp1251", "Да"),
-        ("x-cp1252", "cp1252", "“é”"),
-        ("latin1", "cp1252", "“é”"),
-        ("koi8-r", "koi8-r", "Да"),
-        ("windows-874", "cp874", "ไทย"),
-        ("macintosh", "mac-roman", "é"),
-    ],
-)
-def test_pages_are_read_in_the_webs_encodings(label: str, encoding: str, sentence: str, tmp_path: Path) -> None:
-    page = f"<meta charset='{label}'><p>{sentence}"
-    assert read(html, page.encode(encoding), tmp_path) == sentence
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize(
-    "piece", [" ", "\t", " \t", "\n", " \n", ".", "-", "1", "<", "<!", "&", "</", "A", "*", "`", "[", "|"]
-)
-@pytest.mark.parametrize("end", ["x", "\n"])
-def test_tidying_a_text_takes_no_more_time_than_its_length_explains(piece: str, end: str, tmp_path: Path) -> None:
-    long = piece * (200_000 // len(piece)) + end
-    assert html._tidied("x" + long).startswith("x")
-    assert "<>" not in markdown._text_of([Token("html_block", "", 0, content="<>" + long)])
-    assert read(html, b"<pre>x" + long.encode(), tmp_path).startswith("x")
-
-
 def test_what_no_encoding_can_write_never_leaves_the_jail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(path: Path, options: Options) -> Iterator[Page]:
         options.note(title="a\ud800\x00 title", unreadable_pages=[2])
@@ -396,21 +321,6 @@ def test_a_document_is_read_under_the_number_of_its_worker(jail: Jail, tmp_path:
     list(extract(ctx, Source(Pin("b", "k", "e", 1), "a.txt", TEXT.media_type)))
     assert seen
     assert all(name.startswith(f"brigade-extract-{os.getpid()}-") for name in seen)
-
-
-def test_html_nested_deeper_than_pythons_stack(tmp_path: Path) -> None:
-    assert read(html, b"<div>" * 10_000 + b"deep", tmp_path) == "deep"
-
-
-def test_markdown_loses_its_marks_and_keeps_its_lines(tmp_path: Path) -> None:
-    source = (
-        "# Head *line*\n\nSome `code`, a [link](http://example.org) and\n![a picture](x.png).\n\n"
-        "- one\n- two\n  - three\n\n"
-        "| Name | Age |\n|---|---|\n| Ann | 42 |\n\n```python\nx = 1\n```\n\n> 引用 <b>bold</b>\n"
-    )
-    assert read(markdown, source.encode(), tmp_path) == (
-        "Head line\n\nSome code, a link and\na picture.\n\none\ntwo\nthree\n\nName\tAge\nAnn\t42\n\nx = 1\n\n引用 bold"
-    )
 
 
 def test_records_are_bounded_and_end_at_paragraphs() -> None:

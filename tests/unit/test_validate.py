@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,7 +9,31 @@ import pytest
 from common.errors import Cancelled, Rejected
 from common.records import Source
 from common.settings import Settings
-from functions.extractors import BMP, DOCX, GIF, HTML, JPEG, MARKDOWN, PDF, PNG, TEXT, TIFF, WEBP, Format
+from functions.extractors import (
+    BMP,
+    CSV,
+    DOCX,
+    EPUB,
+    FORMATS,
+    GIF,
+    HTML,
+    JPEG,
+    MARKDOWN,
+    ODP,
+    ODS,
+    ODT,
+    PDF,
+    PNG,
+    PPTX,
+    RTF,
+    TEXT,
+    TIFF,
+    TSV,
+    WEBP,
+    XLS,
+    XLSX,
+    Format,
+)
 from functions.ingest.validate import validate
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, NoDatabase, context
@@ -26,6 +51,24 @@ def _validate(name: str, content: bytes | None, **settings: Any) -> Source:
         ("report.txt", documents.pdf("Hello"), PDF),
         ("no suffix", documents.docx("Hello"), DOCX),
         ("large.docx", documents.docx("x", members={"media/" + "x" * 60: bytes(range(256)) * 999}), DOCX),
+        ("macros.docm", documents.docx("Hello"), DOCX),
+        ("talk.ppsx", documents.office("ppt/presentation.xml"), PPTX),
+        ("talk.docx", documents.office("ppt/presentation.xml"), PPTX),
+        ("sheet.xlsm", documents.office("xl/workbook2.xml"), XLSX),
+        ("sheet", documents.office(*(f"xl/media/{number}" for number in range(2000))), XLSX),
+        ("embeds.docx", documents.office("word/document.xml", "word/embeddings/xl/a.xlsx"), DOCX),
+        ("old.xls", documents.compound("Workbook"), XLS),
+        ("embeds.xls", documents.compound("Book", within=["WordDocument"]), XLS),
+        ("table.xls", b"<html><table><tr><td>1", HTML),
+        ("text.odt", documents.opendocument("text", ""), ODT),
+        ("template", documents.opendocument("text-template", ""), ODT),
+        ("sheet.zip", documents.opendocument("spreadsheet", ""), ODS),
+        ("talk.odp", documents.opendocument("presentation", ""), ODP),
+        ("book.epub", documents.epub("<p>Hello"), EPUB),
+        ("book", documents.archive({"META-INF/container.xml": b"<container/>"}), EPUB),
+        ("letter.doc", b"{\\rtf1 Hello}", RTF),
+        ("people.csv", b"Name,Age", CSV),
+        ("people.tsv", b"Name\tAge", TSV),
         ("page.html", b"<p>Hello", HTML),
         ("page", b"\xef\xbb\xbf \n<!DOCTYPE html><p>Hello", HTML),
         ("page", b"<?xml version='1.0'?><html xmlns='x'><body/></html>", HTML),
@@ -64,6 +107,18 @@ def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Fo
         ("report.pdf", b"<html>Not found</html>", "UNSUPPORTED_TYPE", "report.pdf is a text, not a PDF"),
         ("report.docx", documents.archive({"a": b"b"}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word document"),
         ("site.docx", documents.archive({"word/a.html": b""}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word"),
+        (
+            "drawing.odt",
+            documents.opendocument("graphics", ""),
+            "UNSUPPORTED_TYPE",
+            "OpenDocument file of another",
+        ),
+        ("sheet.xlsx", documents.office("xl/workbook.bin"), "UNSUPPORTED_TYPE", r"binary form \(XLSB\), not a"),
+        ("old.doc", documents.compound("WordDocument", within=["Workbook"]), "UNSUPPORTED_TYPE", "Word document from"),
+        ("mail.msg", documents.compound("__properties_version1.0"), "UNSUPPORTED_TYPE", "an Outlook message"),
+        ("locked.xlsx", documents.compound("EncryptedPackage"), "PASSWORD_PROTECTED", "protected by a password"),
+        ("sheet.xlsx", b"Name,Age", "UNSUPPORTED_TYPE", "is a text, not an Excel"),
+        ("people.csv", bytes(range(256)) * 10, "BINARY_TEXT", "named as a text but holds binary data"),
         ("picture.png", documents.SOUND, "UNSUPPORTED_TYPE", "What can be read: PDF, .*DOCX.*, HTML, Markdown"),
         ("setup.txt", b"MZ\x90\x00" + bytes(60), "UNSUPPORTED_TYPE", "a Windows program"),
         ("notes.txt", bytes(range(256)) * 10, "BINARY_TEXT", "notes.txt is named as a text but holds binary data"),
@@ -80,6 +135,20 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(name: str, content: bytes,
     with pytest.raises(Rejected, match=sentence) as caught:
         _validate(name, content)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", FORMATS.values(), ids=lambda kind: str(kind.code))
+def test_an_empty_file_is_none_of_any_format(kind: Format) -> None:
+    with pytest.raises(Rejected) as caught:
+        _validate(f"a{kind.suffixes[0]}", b"")
+    assert caught.value.code == "EMPTY_FILE"
+
+
+@pytest.mark.parametrize("cut", [5, 100, 2000, -1, -30])
+@pytest.mark.parametrize("content", [documents.compound("Workbook"), documents.docx("Hello"), documents.epub("<p>x")])
+def test_a_container_that_was_cut_off_is_judged_all_the_same(content: bytes, cut: int) -> None:
+    with suppress(Rejected):
+        assert _validate("a", content[:cut]).media_type in FORMATS
 
 
 def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
