@@ -20,7 +20,7 @@ from common.jail import Limits
 from common.records import Page, Source
 from common.services import Services
 from common.settings import Settings
-from functions.extractors import FORMATS, TEXT
+from functions.extractors import FORMATS, TEXT, Options
 from functions.ingest import scans
 from functions.ingest.scans import Readings, Scan
 
@@ -58,6 +58,7 @@ def _read_scans(ctx: Context, source: Source, document: Path, details: dict[str,
     blank = details.pop("blank")
     readings = scans.read(ctx, source, document, found, budgets(ctx.services.settings)) if found else Readings()
     details["characters"] += readings.gained
+    Options(source.name, **budgets(ctx.services.settings)).demand(characters=details["characters"])
     ctx.note(media_type=source.media_type, **details, **readings.notes())
     if blank and not readings.characters:
         # OCR that is missing is no fault of the document's.

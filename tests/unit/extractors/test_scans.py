@@ -18,7 +18,7 @@ from common.errors import Cancelled, Rejected, Retryable
 from common.jail import Jail
 from common.records import Page, Pin, Source
 from common.settings import Settings
-from functions.extractors import JPEG, PDF, TIFF, Format
+from functions.extractors import FORMATS, JPEG, PDF, TIFF, Format
 from functions.ingest import scans
 from functions.ingest.extract import budgets, extract
 from functions.pieces import pieces_of
@@ -126,6 +126,20 @@ def test_a_scanned_page_is_read_where_it_stands_among_others(reader: Reader) -> 
         "ocr_pages": 1,
     }
     assert reader.progress == [1.0]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS.values() if kind.media_type.startswith("image/")])
+def test_pictures_of_every_format_are_read_in_the_jail(reader: Reader, kind: Format) -> None:
+    out = io.BytesIO()
+    Image.open(io.BytesIO(drawn(["Hello"]))).save(out, kind.code)
+    assert [page.text for page in reader.pages(kind, out.getvalue())] == ["Hello"]
+
+
+def test_what_ocr_reads_counts_for_how_long_a_text_may_be(reader: Reader) -> None:
+    reader.ocr_jail = StandIn(page2="word " * 3, page3="word " * 3)
+    refusal = reader.refusal(PDF, scanned("one", ["a"], ["b"]), max_characters=30)
+    assert refusal.code == "TEXT_TOO_LONG"
+    assert len(reader.pages(PDF, scanned("one", ["a"], ["b"]), max_characters=33)) == 3
 
 
 def test_a_photograph_is_read_as_it_is_held(reader: Reader) -> None:
