@@ -42,12 +42,17 @@ _NO_TARGET = "common.jail:"
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one run may use. `memory_bytes` counts address space beyond what the child starts with."""
+    """What one run may use. `memory_bytes` counts address space beyond what the child starts with.
+
+    `of`, `settings`: what it is that may have so much, and how the names of the settings begin that say so.
+    """
 
     wall_seconds: float
     cpu_seconds: int
     memory_bytes: int
     output_bytes: int
+    of: str = "document"
+    settings: str = "EXTRACT"
 
     def exceeded(self, code: str) -> Rejected:
         """The refusal that names the budget which ran out."""
@@ -57,7 +62,9 @@ class Limits(msgspec.Struct, frozen=True):
             "EXTRACT_MEMORY": (f"needed more than the {_mib(self.memory_bytes)} MiB of memory", "MEMORY_BYTES"),
             "EXTRACT_OUTPUT": (f"made more than the {_mib(self.output_bytes)} MiB of text", "OUTPUT_BYTES"),
         }[code]
-        return Rejected(f"Reading this file {budget} that one document may use (BRIGADE_EXTRACT_{setting}).", code=code)
+        return Rejected(
+            f"Reading this file {budget} that one {self.of} may use (BRIGADE_{self.settings}_{setting}).", code=code
+        )
 
 
 def _mib(size: int) -> str:
@@ -247,6 +254,8 @@ class Jail:
         # The caller may have found its modules in ways that a new interpreter would not.
         path = [entry for entry in map(os.path.abspath, sys.path) if os.path.exists(entry)]  # noqa: PTH110
         environment["PYTHONPATH"] = os.pathsep.join(path)
+        # NumPy's OpenBLAS starts threads when it is loaded: who has any cannot fork safely, and children may have none.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
         control, theirs = socket.socketpair()
         with theirs:
             zygote = subprocess.Popen(  # noqa: S603

@@ -70,8 +70,13 @@ class Services:
     def jail(self) -> Jail:
         return Jail()
 
+    @once
+    def ocr_jail(self) -> Jail:
+        """With another zygote: only a worker that gets scans holds OCR's models."""
+        return Jail()
+
     def close(self) -> None:
         """Close whatever was opened."""
-        for name in ("jail", "index", "embedder", "database"):
+        for name in ("jail", "ocr_jail", "index", "embedder", "database"):
             if name in self.__dict__:
                 self.__dict__[name].close()

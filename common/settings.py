@@ -168,6 +168,15 @@ class Settings(BaseSettings):
     max_pages: int = Field(20_000, gt=0, description="Most pages of one document")
     max_characters: int = Field(250_000_000, gt=0, description="Most characters of one document's text")
 
+    max_image_pixels: int = Field(100_000_000, gt=0, description="Most pixels of one picture")
+    ocr: bool = Field(True, description="Whether text that can only be seen is read: of scanned pages and pictures")
+    ocr_pages: int = Field(1000, gt=0, description="Pages of one document that are read so; the rest is named")
+    ocr_seconds: float = Field(900, gt=0, description="Wall clock of that for one document; the rest is named")
+    ocr_page_seconds: float = Field(120, gt=0, description="Wall clock of that for one page")
+    ocr_page_cpu_seconds: int = Field(60, gt=0, description="CPU time of that for one page")
+    ocr_page_memory_bytes: int = Field(2 << 30, gt=0, description="Address space of that for one page")
+    ocr_dpi: int = Field(200, ge=72, le=600, description="How finely a PDF's pages are drawn for that: dots per inch")
+
     # Model and index
     model_dir: Path = Field(
         Path("var/models/multilingual-e5-small"), description="model.onnx, tokenizer.json, manifest.json"

@@ -34,7 +34,7 @@ DOCUMENT_UPLOAD = Pipeline(
     (
         Step("UPLOAD", weight=10),  # done by whoever puts the object
         Step("VALIDATE", validate, weight=5, timeout_seconds=600),
-        Step("EXTRACT_TEXT", extract, weight=30, timeout_seconds=900),
+        Step("EXTRACT_TEXT", extract, weight=30, timeout_seconds=1500),
         Step("PREPROCESS", preprocess, weight=10, timeout_seconds=600),
         Step("SPLIT", split, weight=5, timeout_seconds=900),
         Step("VECTORIZE", vectorize, weight=30, timeout_seconds=300, batch=32),

@@ -81,6 +81,13 @@ HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extra
 MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
 TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
 
+PNG = Format("image/png", "PNG picture", (".png",), "functions.extractors.images", "png")
+JPEG = Format("image/jpeg", "JPEG picture", (".jpg", ".jpeg"), "functions.extractors.images", "jpeg")
+TIFF = Format("image/tiff", "TIFF picture", (".tif", ".tiff"), "functions.extractors.images", "tiff")
+WEBP = Format("image/webp", "WebP picture", (".webp",), "functions.extractors.images", "webp")
+BMP = Format("image/bmp", "BMP picture", (".bmp",), "functions.extractors.images", "bmp")
+GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images", "gif")
+
 ZIP = Format("application/zip", "ZIP archive", (".zip",), "functions.extractors.zip", "zip", has_members=True)
 EML = Format("message/rfc822", "e-mail (EML)", (".eml",), "functions.extractors.eml", "eml", has_members=True)
 JSON = Format("application/json", "JSON", (".json", ".geojson", ".ipynb"), "functions.extractors.json", "json")
@@ -113,21 +120,25 @@ DOC = Format(
     "application/msword", "Word document from before 2007", (".doc", ".dot"), "functions.extractors.doc", "doc"
 )
 
-_ALL = (
-    *(PDF, DOCX, DOC, PPTX, XLSX, XLS, ODT, ODS, ODP, EPUB, RTF, HTML, MARKDOWN, CSV, TSV, TEXT),
-    *(EML, MSG, ZIP, JSON, JSONL, XML, CODE),
-)
-FORMATS = {kind.media_type: kind for kind in _ALL}
+_DOCUMENTS = (PDF, DOCX, DOC, PPTX, XLSX, XLS, ODT, ODS, ODP, EPUB, RTF, HTML, MARKDOWN, CSV, TSV, TEXT)
+_PICTURES = (PNG, JPEG, TIFF, WEBP, BMP, GIF)
+_DATA = (EML, MSG, ZIP, JSON, JSONL, XML, CODE)
+FORMATS = {kind.media_type: kind for kind in (*_DOCUMENTS, *_PICTURES, *_DATA)}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an extractor must keep to, and where it notes what clients should know of the document."""
+    """What an extractor must keep to, and where it notes what clients should know of the document.
+
+    `scans`: pages of which the text, if there is any, can only be seen. OCR reads them (functions/ingest/scans.py).
+    """
 
     name: str
     max_inflated_bytes: int
     max_pages: int
     max_characters: int
+    # Nothing is decoded by whoever is not told how large it may be.
+    max_image_pixels: int = 0
     # Of what has members: the largest of them, the files that are looked at, and what is left of the budgets of the
     # outermost archive: how deep it may go on, how many documents and bytes it may still become.
     max_document_bytes: int = 0
@@ -136,9 +147,13 @@ class Options:
     max_members: int = 0
     max_members_bytes: int = 0
     details: dict[str, Any] = field(default_factory=dict)
+    scans: list[int] = field(default_factory=list)
 
     def note(self, **details: Any) -> None:
         self.details.update(details)
+
+    def scan(self, number: int) -> None:
+        self.scans.append(number)
 
     def demand(self, *, pages: int = 0, characters: int = 0) -> None:
         """Raise `Rejected` (TOO_MANY_PAGES, TEXT_TOO_LONG) if a document has more than it may have."""

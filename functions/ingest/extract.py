@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from common.records import Page, Source
 from common.services import Services
 from common.settings import Settings
 from functions.converters import CONVERTERS, converter
-from functions.extractors import FORMATS, TEXT
-from functions.ingest import members
+from functions.extractors import FORMATS, TEXT, Options
+from functions.ingest import members, scans
+from functions.ingest.scans import Readings, Scan
 
 log = structlog.get_logger()
 
@@ -39,8 +40,9 @@ _WORK = re.compile(r"brigade-extract-(\d+)-")
 def extract(ctx: Context, source: Source) -> Iterator[Page]:
     """The document's pages, read by its format's extractor in a child process with limits.
 
-    Notes pages, characters, media_type and what the extractor says. Raises `Rejected` with NO_TEXT, with the
-    extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
+    Pages whose text can only be seen are read by OCR. Notes pages, characters, media_type, what the extractor says,
+    `ocr_pages`, `unread_pages` and `unread_because` (functions/ingest/scans.py). Raises `Rejected` with NO_TEXT, with
+    the extractor's codes, or with the budget that the document exceeded (EXTRACT_TIMEOUT, _CPU, _MEMORY, _OUTPUT,
     _CRASHED, TOO_MANY_PAGES, TEXT_TOO_LONG); `DiskFull` where the child found the disk so. What is in an archive or
     e-mail follows its pages, as objects of their own (functions/ingest/members.py).
     """
@@ -54,13 +56,10 @@ def extract(ctx: Context, source: Source) -> Iterator[Page]:
         if source.media_type in CONVERTERS:
             document = _convert(ctx, source, document, Path(directory, "converted"))
         details = _read(ctx.services, document, pages, options, ctx.check_cancelled)
-        blank = details.pop("blank")
-        ctx.note(media_type=source.media_type, **details)
-        if blank:
-            raise Rejected(_no_text(source, details), code="NO_TEXT")
+        readings = _read_scans(ctx, source, document, details)
         if not kind.has_members:
             document.unlink()
-        yield from _records(pages)
+        yield from scans.merged(_records(pages), readings, _records)
         if kind.has_members or room.has_any:
             told, frames = _unfold(ctx, document, Path(directory, "members"), options, unfolds=kind.has_members)
             members.keep(ctx, frames, told, room)
@@ -94,6 +93,23 @@ def _unfold(
         check=ctx.check_cancelled,
     )
     return told, frames
+
+
+def _read_scans(ctx: Context, source: Source, document: Path, details: dict[str, Any]) -> Readings:
+    """Have read what can only be seen, and note what is known of the document then. Raises NO_TEXT if that is none."""
+    found = [Scan(*scan) for scan in details.pop("scans", ())]
+    blank = details.pop("blank")
+    readings = scans.read(ctx, source, document, found, budgets(ctx.services.settings)) if found else Readings()
+    details["characters"] += readings.gained
+    Options(source.name, **budgets(ctx.services.settings)).demand(characters=details["characters"])
+    ctx.note(media_type=source.media_type, **details, **readings.notes())
+    if blank and not readings.characters:
+        # OCR that is missing is no fault of the document's.
+        failures = [refusal for refusal in readings.missed.values() if refusal.code != scans.MISSING]
+        if failures and not readings.files:
+            raise failures[0]
+        raise Rejected(_no_text(ctx, source, details["pages"], found), code="NO_TEXT")
+    return readings
 
 
 def _records(pages: Path) -> Iterator[Page]:
@@ -166,6 +182,7 @@ def budgets(settings: Settings) -> dict[str, Any]:
         "max_characters": settings.max_characters,
         "max_document_bytes": settings.max_document_bytes,
         "max_archive_entries": settings.max_archive_entries,
+        "max_image_pixels": settings.max_image_pixels,
     }
 
 
@@ -178,7 +195,11 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _no_text(source: Source, details: dict[str, int]) -> str:
+def _no_text(ctx: Context, source: Source, count: int, found: Sequence[Scan]) -> str:
     what = FORMATS[source.media_type].name
-    pages = f"{details['pages']} pages" if details["pages"] > 1 else "page"
+    pages = f"{count} pages" if count > 1 else "page"
+    if found and (reason := scans.missing(ctx.services.settings)):
+        return f"{source.name} is a {what} whose text, if it has any, can only be seen, and {reason}."
+    if found:
+        return f"{source.name} is a {what} without text: OCR found none on its {pages}."
     return f"{source.name} is a {what} without text: its {pages} hold only pictures or nothing at all."

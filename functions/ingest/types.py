@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 import puremagic
 
 from common.errors import Rejected
 from functions.extractors import (
+    BMP,
     CSV,
     DOC,
     DOCX,
     EML,
     EPUB,
     FORMATS,
+    GIF,
     HTML,
+    JPEG,
     MARKDOWN,
     MSG,
     ODP,
     ODS,
     ODT,
     PDF,
+    PNG,
     PPTX,
     RTF,
     TEXT,
+    TIFF,
     TSV,
+    WEBP,
     XLS,
     XLSX,
     ZIP,
@@ -38,6 +45,15 @@ from functions.ingest.text_types import is_mail, kind_of
 _PDF_HEADER_WITHIN = 1024
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body")
+# How pictures begin; a BMP's header says how long its second one is, since a text may begin with "BM".
+_PICTURES = {
+    PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
+    JPEG: re.compile(rb"\xff\xd8\xff"),
+    TIFF: re.compile(rb"II[*+]\0|MM\0[*+]"),
+    WEBP: re.compile(rb"RIFF....WEBP", re.DOTALL),
+    BMP: re.compile(rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", re.DOTALL),
+    GIF: re.compile(rb"GIF8[79]a"),
+}
 # What puremagic says in other words, or only guesses.
 _PROGRAMS = {
     b"\x7fELF": "a Linux program (ELF)",
@@ -90,6 +106,8 @@ def judge(name: str, content: Content) -> Format:
     promised = next((kind for kind in _PROMISED if _suffix(name) in kind.suffixes), None)
     if head.startswith(b"%PDF-") or (promised is PDF and b"%PDF-" in head[:_PDF_HEADER_WITHIN]):
         return PDF
+    if picture := next((kind for kind, begins in _PICTURES.items() if begins.match(head)), None):
+        return picture
     if head.startswith((containers.ZIP, containers.EMPTY_ZIP)):
         found = _in_zip(content)
         if found is ZIP and promised:

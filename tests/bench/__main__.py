@@ -22,6 +22,7 @@ from tests.bench import (
     latency,
     long_pdfs,
     long_text,
+    ocr,
     overload,
     report,
     retrieval,
@@ -51,6 +52,7 @@ _MEASURES: dict[str, Measure] = {
         system, corpus, options.big_uploads, options.file_mb, say
     ),
     "long-text": lambda system, corpus, options, say: long_text.measure(system, corpus, options.text_mb, say),
+    "ocr": lambda _, corpus, __, say: ocr.measure(corpus, say),
 }
 
 

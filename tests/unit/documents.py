@@ -16,7 +16,7 @@ _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(200)
 _MIB = 1 << 20
 _NOBODY = 0xFFFFFFFF
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
+SOUND = b"fLaC\x00\x00\x00\x22" + bytes(100)
 
 
 def pdf(*pages: str, owner_password: str = "", user_password: str = "") -> bytes:
@@ -72,6 +72,18 @@ def greedy_pdf(inflated_bytes: int) -> bytes:
         4: _stream(
             zlib.compress(b"BT /T 1 Tf " + b"(abcdefgh) Tj " * (inflated_bytes // 14) + b"ET"), b"/Filter/FlateDecode"
         ),
+        5: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    }
+    return raw_pdf(objects)
+
+
+def one_page_pdf(content: bytes) -> bytes:
+    """A page of this content, which may set text in the font T."""
+    objects = {
+        1: b"<</Type/Catalog/Pages 2 0 R>>",
+        2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        3: b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</T 5 0 R>>>>>>",
+        4: _stream(content),
         5: b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
     }
     return raw_pdf(objects)

@@ -8,14 +8,17 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
 
 import msgspec
+import openpyxl
+import pptx as python_pptx
 import pytest
+import xlwt
 from structlog.testing import capture_logs
 
 from common.errors import Cancelled, Rejected
@@ -25,21 +28,31 @@ from common.services import Services
 from common.settings import Settings
 from functions.extractors import (
     DOCX,
+    EPUB,
+    FORMATS,
     HTML,
-    MARKDOWN,
+    ODP,
+    ODS,
+    ODT,
     PDF,
+    PPTX,
+    RTF,
     TEXT,
+    XLS,
+    XLSX,
     Format,
     Options,
     jailed,
 )
 from functions.ingest.extract import _records, budgets, clear_stale, extract, warm_up
-from functions.pieces import RECORD_CHARACTERS, text_records
+from functions.pieces import RECORD_CHARACTERS, pieces_of, text_records
 from tests.unit import documents
 from tests.unit.stand_ins import MemoryObjects, context
 
 _MIB = 1 << 20
-OPTIONS = Options(name="document", max_inflated_bytes=_MIB, max_pages=1, max_characters=1 << 30)
+OPTIONS = Options(name="document", max_inflated_bytes=_MIB, max_pages=1, max_characters=1 << 30, max_image_pixels=_MIB)
+# Pictures have theirs by OCR: tests/unit/extractors/test_scans.py.
+WITH_TEXT = [kind for kind in FORMATS.values() if not kind.media_type.startswith("image/")]
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +93,20 @@ def reader(jail: Jail, tmp_path: Path) -> Reader:
 
 
 def test_a_pdf_comes_page_by_page(reader: Reader) -> None:
-    assert reader.pages(PDF, documents.pdf("First page", "", "第三页")) == [
-        Page(1, "First page"),
-        Page(2, ""),
-        Page(3, "第三页"),
-    ]
+    pages = reader.pages(PDF, documents.pdf("First page", "", "第三页"))
+    assert [(page.number, page.text) for page in pages] == [(1, "First page"), (2, ""), (3, "第三页")]
+    assert [len(page.lines) for page in pages] == [1, 0, 1]
     assert reader.details == {"media_type": "application/pdf", "pages": 3, "characters": 13}
 
 
 def test_a_pdf_with_an_owners_password_alone_opens(reader: Reader) -> None:
-    assert reader.pages(PDF, documents.pdf("Hello", owner_password="owner")) == [Page(1, "Hello")]
+    (page,) = reader.pages(PDF, documents.pdf("Hello", owner_password="owner"))
+    assert page.text == "Hello"
 
 
 def test_a_pdf_that_is_complete_but_had_to_be_repaired_says_so(reader: Reader) -> None:
-    assert reader.pages(PDF, documents.damaged_but_complete_pdf()) == [Page(1, "All of it is here")]
+    (page,) = reader.pages(PDF, documents.damaged_but_complete_pdf())
+    assert page.text == "All of it is here"
     assert reader.details["repaired"] is True
 
 
@@ -178,11 +191,56 @@ def test_a_pdf_that_lies_about_its_pages_is_damaged(reader: Reader, pages: int) 
     assert reader.refusal(PDF, documents.pdf_that_says(pages), extract_cpu_seconds=2).code == "FILE_DAMAGED"
 
 
-@pytest.mark.parametrize("kind", [PDF, DOCX, HTML, MARKDOWN, TEXT])
+def _workbook(text: str, kind: Format) -> bytes:
+    out = io.BytesIO()
+    if kind is XLS:
+        old = xlwt.Workbook()
+        old.add_sheet("Sheet").write(0, 0, text)
+        old.save(out)
+    else:
+        book = openpyxl.Workbook()
+        book.active.append([text])
+        book.save(out)
+    return out.getvalue()
+
+
+def _deck(text: str) -> bytes:
+    presentation = python_pptx.Presentation()
+    presentation.slides.add_slide(presentation.slide_layouts[5]).shapes.title.text = text
+    out = io.BytesIO()
+    presentation.save(out)
+    return out.getvalue()
+
+
+def _example(kind: Format, text: str) -> bytes:
+    """A document of that format that holds this text."""
+    paragraph = f"<text:p>{text}</text:p>"
+    row = f"<table:table-row><table:table-cell>{paragraph}</table:table-cell></table:table-row>"
+    sheet = f"<table:table>{row}</table:table>"
+    slide = f"<draw:page><draw:frame>{paragraph}</draw:frame></draw:page>"
+    made: dict[Format, Callable[[], bytes]] = {
+        PDF: lambda: documents.pdf(text),
+        DOCX: lambda: documents.docx(text),
+        PPTX: lambda: _deck(text),
+        XLSX: lambda: _workbook(text, kind),
+        XLS: lambda: _workbook(text, kind),
+        ODT: lambda: documents.opendocument("text", f"<office:text>{paragraph}</office:text>"),
+        ODS: lambda: documents.opendocument("spreadsheet", f"<office:spreadsheet>{sheet}</office:spreadsheet>"),
+        ODP: lambda: documents.opendocument("presentation", f"<office:presentation>{slide}</office:presentation>"),
+        EPUB: lambda: documents.epub(f"<p>{text}"),
+        RTF: lambda: b"{\\rtf1{\\fonttbl{\\f0\\fcharset136 x;}}\\f0 %b}" % text.encode("ascii"),
+    }
+    return made.get(kind, text.encode)()
+
+
+@pytest.mark.parametrize("kind", WITH_TEXT, ids=lambda kind: str(kind.code))
+def test_every_format_is_read_in_the_jail(reader: Reader, kind: Format) -> None:
+    assert "Hello" in [piece.text for page in reader.pages(kind, _example(kind, "Hello")) for piece in pieces_of(page)]
+
+
+@pytest.mark.parametrize("kind", WITH_TEXT, ids=lambda kind: str(kind.code))
 def test_a_text_that_is_too_long_ends_where_it_is(reader: Reader, kind: Format) -> None:
-    words = "word " * 10
-    content = {PDF: documents.pdf(words), DOCX: documents.docx(words)}.get(kind, words.encode())
-    refusal = reader.refusal(kind, content, max_characters=20)
+    refusal = reader.refusal(kind, _example(kind, "word " * 10), max_characters=20)
     assert refusal.code == "TEXT_TOO_LONG"
     assert "more than the 20 characters of text" in refusal.message
 

