@@ -15,6 +15,7 @@ from tests.unit.extractors.reading import options, pieces, read
 _STYLES = """<w:styles xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">
 <w:style w:styleId="berschrift2"><w:name w:val="heading 2"/><w:pPr><w:outlineLvl w:val="1"/></w:pPr></w:style>
 <w:style w:styleId="Mine"><w:name w:val="My own"/><w:basedOn w:val="berschrift2"/></w:style>
+<w:style w:styleId="Deeper"><w:name w:val="Deeper"/><w:basedOn w:val="Mine"/></w:style>
 <w:style w:styleId="a3"><w:name w:val="Title"/></w:style>
 <w:style w:styleId="HTML"><w:name w:val="HTML Preformatted"/></w:style></w:styles>"""
 _LISTS = """<w:numbering xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">
@@ -64,6 +65,7 @@ def test_headings_are_known_by_outline_level_by_style_and_by_what_the_style_is_b
     body = (
         styled("One", "berschrift2")
         + styled("Two", "Mine")
+        + styled("Deeper", "Deeper")
         + paragraph("Three", "<w:outlineLvl w:val='2'/>")
         + paragraph("Body", "<w:pStyle w:val='Mine'/><w:outlineLvl w:val='9'/>")
         + styled("Title", "a3")
@@ -78,6 +80,7 @@ def test_headings_are_known_by_outline_level_by_style_and_by_what_the_style_is_b
     assert [(piece.text, piece.level) for piece in found[:-1]] == [
         ("One", 2),
         ("Two", 2),
+        ("Deeper", 2),
         ("Three", 3),
         ("Body", 0),
         ("Title", 1),

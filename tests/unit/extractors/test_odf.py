@@ -24,7 +24,7 @@ def test_odt_gives_headings_lists_code_notes_and_paragraphs(tmp_path: Path) -> N
     body = """<text:tracked-changes><text:p>deleted</text:p></text:tracked-changes>
     <text:p text:style-name="P1">Title</text:p><text:h text:outline-level="2">He<text:span>ad</text:span></text:h>
     <text:p>One  <text:span>two</text:span>
-      three<text:note><text:note-body><text:p>A note</text:p></text:note-body></text:note> four<!-- c -->
+      three<text:note><text:note-body><text:p>A note</text:p></text:note-body></text:note> fo<!-- c -->ur
       <text:s text:c="2"/><text:line-break/>five<office:annotation><text:p>comment</text:p></office:annotation></text:p>
     <text:list text:style-name="L1"><text:list-item><text:p>a</text:p><text:list><text:list-item><text:p>in</text:p>
     <text:p>more</text:p></text:list-item></text:list></text:list-item><text:list-item><text:p>b</text:p></text:list-item>

@@ -71,6 +71,10 @@ def test_rtf_longer_than_a_block_is_read_as_one_that_is_not(tmp_path: Path) -> N
     assert [piece.text for piece in read(body, tmp_path)] == [f"word{number} é€" for number in range(9000)]
 
 
+def test_rtf_holds_bytes_that_are_none_of_its_own(tmp_path: Path) -> None:
+    assert read(rb"before{\pict\bin600000 " + b"}" * 600_000 + rb"} after", tmp_path) == [Piece("before after")]
+
+
 def test_rtf_without_its_end_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(Rejected) as caught:
         pieces(rtf, _HEAD + rb"text {\b more", tmp_path)

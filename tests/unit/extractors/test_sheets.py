@@ -15,7 +15,7 @@ import xlwt
 from openpyxl.worksheet.table import Table
 
 from common.errors import Rejected
-from functions.extractors import number_formats, odf, xls, xlsx
+from functions.extractors import number_formats, odf, packages, xls, xlsx
 from functions.pieces import Piece
 from tests.unit import documents
 from tests.unit.extractors.reading import options, pages, pieces
@@ -102,14 +102,14 @@ def test_a_million_empty_rows_that_are_formatted_cost_next_to_nothing(tmp_path: 
     empty = '<row r="9" s="1"><c r="A9" s="1"/><c r="B9" s="1"/></row>' * 1_048_575
     parsed: list[str] = []
     content = workbook(empty + '<row r="1048576"><c r="A1048576"><v>7</v></c><c r="XFD1048576"><v>8</v></c></row>')
-    original = xlsx.packages.forget
+    original = packages.forget
 
     def forget(element: Any) -> None:
         parsed.append(element.tag)
         original(element)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlsx.packages, "forget", forget)
+        patch.setattr(packages, "forget", forget)
         assert texts(content, tmp_path) == ["7\t8"]
     assert len(parsed) < 2000
 
@@ -162,9 +162,8 @@ def test_workbooks_from_before_2007_are_read_too(tmp_path: Path) -> None:
     book = xlwt.Workbook()
     sheet = book.add_sheet("Blätter")
     iso = xlwt.easyxf(num_format_str="YYYY-MM-DD")
-    for at, row in enumerate(
-        (["Name", "Born", "Sum"], ["李明", datetime.date(2024, 1, 31), 1.1 + 2.2], ["Ann", "", 7])
-    ):
+    people: list[list[Any]] = [["Name", "Born", "Sum"], ["李明", datetime.date(2024, 1, 31), 1.1 + 2.2], ["Ann", "", 7]]
+    for at, row in enumerate(people):
         for column, value in enumerate(row):
             sheet.write(at, column, value, iso if isinstance(value, datetime.date) else xlwt.Style.default_style)
     book.add_sheet("Empty")
@@ -195,6 +194,7 @@ def test_ods_keeps_headers_and_skips_what_is_repeated(tmp_path: Path) -> None:
     sheet = row(cell("Name"), cell("Age"), cell("Born"), empty) + row(cell("Ann"), cell("42"), date)
     covered = '<table:covered-table-cell table:number-columns-repeated="2"/>'
     sheet += row(cell("Bob"), cell("x", 'table:number-columns-spanned="3"'), covered, cell("far"))
+    sheet += row('<table:table-cell table:number-columns-repeated="2"/>', cell("later"))
     sheet += row(empty, repeated=1_048_000)
     body = f'<office:spreadsheet><table:table table:name="One">{sheet}</table:table><table:table table:name="Two"/>'
     assert pages(odf, documents.opendocument("spreadsheet", body + "</office:spreadsheet>"), tmp_path) == {
@@ -202,6 +202,7 @@ def test_ods_keeps_headers_and_skips_what_is_repeated(tmp_path: Path) -> None:
             Piece("One", "heading", 1),
             Piece("Name: Ann; Age: 42; Born: 2024-01-31 13:45:00", "row"),
             Piece("Name: Bob; Age: x; far", "row"),
+            Piece("Born: later", "row"),
         ],
         2: [Piece("Two", "heading", 1)],
     }

@@ -5,7 +5,7 @@ from itertools import repeat
 
 import pytest
 
-from functions.extractors.tables import rows
+from functions.extractors.tables import Columns, rows
 
 PEOPLE = [["Name", "Age"], ["Ann", "42"], ["李明", "7"]]
 
@@ -68,6 +68,12 @@ def test_a_long_header_is_told_once_and_shortened_where_it_is_repeated() -> None
     short = f"{long[:59].rstrip()}…"
     assert texts([[long, "B"], ["1", "2"]], True) == [f"{long}\tB", f"{short}: 1; B: 2"]
     assert texts([[long, "B"]], True) == [f"{long}\tB"]
+
+
+def test_a_cell_far_to_the_right_takes_the_next_place_and_keeps_it() -> None:
+    columns = Columns()
+    assert columns.row([(1, "a"), (16_383, "x")]) == ["", "a", *[""] * 254, "x"]
+    assert columns.row([(700, "y"), (16_383, "x")])[256:] == ["x", "y"]
 
 
 def test_rows_come_as_they_are_read() -> None:
