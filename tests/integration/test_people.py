@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -80,13 +81,19 @@ def test_a_wrong_password_and_an_unknown_name_are_refused_alike_and_take_as_long
         return time.monotonic() - started, answer
 
     attempt("nobody")  # what an unknown user's is compared with is made once
-    known, unknown = (
-        min((attempt(name) for name in [name] * 3), key=lambda one: one[0]) for name in (person.name, "nobody")
-    )
-    for _, answer in (known, unknown):
-        assert answer.status_code == 401
-    assert known[1].json()["error"]["message"] == unknown[1].json()["error"]["message"]
-    assert unknown[0] > known[0] / 2
+    quickest = {person.name: math.inf, "nobody": math.inf}
+    messages = set()
+    # In turn, and the quickest of each: what else the machine does slows down one or the other.
+    for _ in range(12):
+        for name in quickest:
+            seconds, answer = attempt(name)
+            quickest[name] = min(quickest[name], seconds)
+            assert answer.status_code == 401
+            messages.add(answer.json()["error"]["message"])
+        if quickest["nobody"] > quickest[person.name] / 2:
+            break
+    assert len(messages) == 1
+    assert quickest["nobody"] > quickest[person.name] / 2
 
 
 def forged(system: System, person: Person, **change: Any) -> str:
