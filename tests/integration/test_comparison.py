@@ -30,6 +30,7 @@ from deploy.cli import app
 from functions.schedule.compare import audit, compare
 from functions.schedule.tidy import cut
 from router.table import DOCUMENT_DELETE, DOCUMENT_UPLOAD, PIPELINES
+from tests.tiny_model import manifest
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ class House:
     def __init__(self, settings: Settings) -> None:
         self.services = Services(settings)
         self.bucket = settings.bucket
-        self.services.index.ensure(DIMENSION)
+        self.services.index.ensure()
 
     def put(self, key: str, body: bytes = b"words") -> str:
         self.services.objects.put_stream(key, io.BytesIO(body), len(body))
@@ -117,9 +118,11 @@ class House:
 
 
 @pytest.fixture
-def house(settings: Settings) -> Iterator[House]:
-    """Nothing has any grace here, so that what is said does not wait for the clock."""
-    now = {"audit_grace_seconds": 0, "audit_settle_seconds": 0}
+def house(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """Nothing has any grace here, so that what is said does not wait for the clock. The model is only a manifest."""
+    manifest(DIMENSION).write(tmp_path)
+    monkeypatch.setenv("BRIGADE_MODEL_DIR", str(tmp_path))
+    now = {"audit_grace_seconds": 0, "audit_settle_seconds": 0, "model_dir": tmp_path}
     house = House(settings.model_copy(update=now))
     with closing(house.services):
         yield house
