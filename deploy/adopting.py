@@ -184,13 +184,13 @@ def _try(directory: Path, manifest: Manifest) -> None:
 
 
 def _embed(directory: Path, manifest: Manifest) -> None:
-    tokens = Tokens(directory)
-    with closing(Embedder(directory, threads=1, tokens=tokens)) as embedder:
-        try:
+    try:
+        tokens = Tokens(directory)
+        with closing(Embedder(directory, threads=1, tokens=tokens)) as embedder:
             first, second = embedder.embed_passages(_SENTENCES)
             longest = embedder.embed_query(f"{_SENTENCES[0]} " * manifest.max_tokens)
-        except Exception as error:
-            raise ConfigurationError(f"The model in {directory} fails at two sentences: {error}") from error
+    except Exception as error:
+        raise ConfigurationError(f"The model in {directory} fails at two sentences: {error}") from error
     if first.shape != (manifest.dimension,) or not np.isfinite([first, second, longest]).all():
         raise ConfigurationError(f"The model in {directory} makes no vectors of {manifest.dimension} numbers.")
     if first @ second > 1 - 1e-6:

@@ -211,6 +211,7 @@ def test_what_an_old_worker_ends_late_is_found_and_changes_over_as_well(before: 
 def test_who_goes_back_to_the_model_of_before_asks_for_that_too(before: Deployment, after: Deployment) -> None:
     one = before.ingest("red green")
     prepare_index(after.services, new_model=True)
+    after.ingest("blue")
     with pytest.raises(ConfigurationError, match=rf"embedded by new \({after.index.name}\)"):
         prepare_index(before.services, new_model=False)
     prepare_index(before.services, new_model=True)

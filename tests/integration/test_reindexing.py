@@ -243,12 +243,11 @@ def test_a_collection_goes_when_no_version_that_shows_is_in_it_and_never_before(
         reindexing.note(connection, Noted(COLLECTION, "new", "new"))
         reindexing.mark(connection)
     note(house, store="chunks_0000000b", version=1)
-    for _ in range(4):
+    for _ in range(3):
         house.tick()
-        assert house.dropped in ([], ["chunks"]), "nothing shows of the first, and all of the other"
         house.work()
         note(house, store=COLLECTION, version=2)
-    house.dropped.clear()
+        assert house.dropped == []
     house.tick()
     assert set(house.dropped) == {"chunks", "chunks_0000000b"}
 
