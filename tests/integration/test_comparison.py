@@ -335,11 +335,12 @@ def test_what_shows_is_not_mended_by_other_bytes_that_have_failed(house: House) 
     assert house.sql("SELECT max(version) FROM tasks") == [(2,)]
 
 
-def test_what_ended_a_moment_ago_is_left_to_who_works_on_it(house: House, settings: Settings) -> None:
+def test_what_ended_a_moment_ago_is_left_to_who_works_on_it(house: House) -> None:
     replaced = house.document()
     house.complete(house.arrive(replaced.key, b"other words"))
     house.sql("UPDATE tasks SET tidied_at = now() WHERE id = :id RETURNING 1", id=replaced.task_id)
-    with closing(Services(settings)) as services:
+    with_grace = house.services.settings.model_copy(update={"audit_grace_seconds": 600})
+    with closing(Services(with_grace)) as services:
         assert compare(services, PIPELINES).findings == []
     assert set(house.found()) == {Kind.ORPHAN_VECTORS, Kind.STRAY_ARTIFACTS}
 

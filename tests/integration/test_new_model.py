@@ -209,9 +209,9 @@ def test_what_an_old_worker_ends_late_is_found_and_changes_over_as_well(before: 
 
 
 def test_who_goes_back_to_the_model_of_before_asks_for_that_too(before: Deployment, after: Deployment) -> None:
-    one = before.ingest("red green")
+    before.ingest("red green")
     prepare_index(after.services, new_model=True)
-    after.ingest("blue")
+    late = after.ingest("blue")
     with pytest.raises(ConfigurationError, match=rf"embedded by new \({after.index.name}\)"):
         prepare_index(before.services, new_model=False)
     prepare_index(before.services, new_model=True)
@@ -219,10 +219,13 @@ def test_who_goes_back_to_the_model_of_before_asks_for_that_too(before: Deployme
         noted = reindexing.current(connection)
     assert noted is not None
     assert noted.collection == before.index.name
+    before.sql("UPDATE knowledge_bases SET reindex_before = NULL RETURNING 1")
+    began = "SELECT 1 FROM tasks WHERE document_id = :id AND version > 1"
     after.tick()
-    assert after.sql("SELECT 1 FROM tasks WHERE document_id = :id AND version > 1", id=one.document_id) == [], (
-        "a scheduler with the other model has no say any more"
-    )
+    assert after.index.others() == [before.index.name]
+    assert after.sql(began, id=late.document_id) == [], "a scheduler with the other model has no say any more"
+    before.tick()
+    assert before.sql(began, id=late.document_id) == [(1,)]
 
 
 def test_a_document_that_is_deleted_leaves_all_collections(before: Deployment, after: Deployment) -> None:
