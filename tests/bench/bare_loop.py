@@ -121,7 +121,7 @@ class _NoLocks(Locks):
     """Nobody else writes to its Milvus Lite, so it needs no lock, and so no Postgres."""
 
     @contextmanager
-    def writing(self, _collection: str) -> Iterator[None]:
+    def writing(self, collection: str) -> Iterator[None]:
         yield
 
     flushing = searching = writing

@@ -25,7 +25,9 @@ TEXT = "red green blue"
 
 def embedded(directory: Path, text: str = TEXT) -> NDArray[np.float32]:
     with closing(Embedder(directory, threads=1, tokens=Tokens(directory))) as embedder:
-        return embedder.embed_passages([text])[0]
+        (vector,) = embedder.embed_passages([text])
+    found: NDArray[np.float32] = vector
+    return found
 
 
 def unit(vector: Any) -> Any:
