@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import Connection, text
 
 from common import members
+from common.bindings import OF_KEY
 from common.documents import ADMIN_USER, DEFAULT_KNOWLEDGE_BASE
 from common.events import ObjectCreated, ObjectEvent
 from common.pipelines import Pipeline
@@ -83,7 +84,7 @@ def drop(connection: Connection, events: Sequence[ObjectCreated], pipeline: Pipe
 
 # Foreign keys are checked when the statement ends, so the order of its parts does not matter. Keys are locked in their
 # order, so that two who drop some of the same do not wait for each other in a circle.
-_DROP = text("""
+_DROP = text(f"""
     WITH file AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(:files ::jsonb -> 'files') AS file (
             number int, document text, task text, bucket text, key text, name text, parent text, path text,
@@ -92,8 +93,10 @@ _DROP = text("""
         SELECT id, bucket_name, user_id, knowledge_base_id FROM documents
         WHERE id IN (SELECT parent FROM file) AND deleted_at IS NULL ORDER BY id FOR SHARE),
     fresh AS MATERIALIZED (
-        SELECT file.*, coalesce(parent.knowledge_base_id, :base) AS base, coalesce(parent.user_id, :owner) AS owner
+        SELECT file.*, coalesce(parent.knowledge_base_id, bound.knowledge_base_id, :base) AS base,
+            coalesce(parent.user_id, bound.user_id, :owner) AS owner
         FROM file LEFT JOIN parent ON (parent.id, parent.bucket_name) = (file.parent, file.bucket)
+            LEFT JOIN LATERAL ({OF_KEY.format(bucket="file.bucket", key="file.key")}) AS bound ON true
         -- A member whose parent is not there is for common/documents.py.
         WHERE (file.parent IS NULL OR parent.id IS NOT NULL) AND NOT EXISTS (
                 SELECT FROM documents
@@ -110,7 +113,7 @@ _DROP = text("""
     document AS (
         INSERT INTO documents (id, name, bucket_name, object_key, knowledge_base_id, user_id, parent_id, metadata)
         SELECT document, name, bucket, key, base, owner, parent,
-            CASE WHEN parent IS NULL THEN '{}' ELSE jsonb_build_object('path', path) END FROM taken),
+            CASE WHEN parent IS NULL THEN '{{}}' ELSE jsonb_build_object('path', path) END FROM taken),
     version AS (
         INSERT INTO document_versions
             (document_id, version, task_id, file_size, content_type, etag, store_version_id)
@@ -123,10 +126,10 @@ _DROP = text("""
             started_at, completed_at, ready_at)
         SELECT taken.task, step.ordinality, step.name, taken.base, step.weight,
             CASE WHEN done THEN 'COMPLETED' ELSE 'PENDING' END, CASE WHEN done THEN 100 ELSE 0 END,
-            CASE WHEN done THEN jsonb_build_object('size', taken.size, 'etag', taken.etag) ELSE '{}' END,
+            CASE WHEN done THEN jsonb_build_object('size', taken.size, 'etag', taken.etag) ELSE '{{}}' END,
             CASE WHEN done THEN now() END, CASE WHEN done THEN now() END,
             CASE WHEN step.ordinality = :first THEN now() END
         FROM taken, unnest(:names ::text[], :weights ::int[]) WITH ORDINALITY AS step (name, weight, ordinality),
             LATERAL (SELECT step.ordinality < :first AS done) AS what)
     SELECT number, task, base FROM taken
-""")
+""")  # noqa: S608 - of a constant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.settings import Settings
@@ -22,3 +22,7 @@ class Chunking:
     @classmethod
     def usual(cls, settings: Settings) -> Chunking:
         return cls(settings.chunk_tokens, settings.chunk_overlap_tokens, settings.chunk_by)
+
+    def within(self, max_tokens: int) -> Chunking:
+        """The same, of a model that takes so many tokens at once."""
+        return replace(self, size=min(self.size, max_tokens))

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Row, text
 
-from common import members, removals, tasks
+from common import bindings, members, removals, tasks
 from common.errors import Conflict, NotFound
 from common.event_log import Decides, is_news
 from common.events import ObjectCreated, ObjectRemoved
@@ -150,7 +150,8 @@ def _drop(connection: Connection, event: ObjectCreated) -> tuple[str, str, bool]
     if parent := members.hold_parent(connection, event.bucket, event.key):
         owner, base = parent.user_id, parent.knowledge_base_id
     else:
-        owner, base = _announced_by(connection, event) or (ADMIN_USER, DEFAULT_KNOWLEDGE_BASE)
+        found = _announced_by(connection, event) or bindings.of_key(connection, event.bucket, event.key)
+        owner, base = found or (ADMIN_USER, DEFAULT_KNOWLEDGE_BASE)
     parent_id = parent.document_id if parent else None
     _insert_document(connection, event, document_id, knowledge_base_id=base, user_id=owner, parent_id=parent_id)
     return document_id, owner, parent is None or parent_id is not None

@@ -1,74 +1,30 @@
 """The embedding model: what it makes of a text (`Embedder`) and how it counts one (`Tokens`).
 
-A model is a directory: model.onnx (token ids -> a vector for each token), tokenizer.json and manifest.json.
+A model is a directory: an ONNX file (token ids -> a vector for each token, or for the text), tokenizer.json and
+manifest.json (common/manifest.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from common.errors import ConfigurationError
-
-MODEL, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "manifest.json"
+from common.manifest import MANIFEST, TOKENIZER, Manifest, unusable
 
 # One call of the tokenizer for a million characters takes twice the time of calls for windows, holds 200 bytes for
 # each character, and lets no other thread run meanwhile. A window takes 10 ms.
 WINDOW_CHARACTERS = 16_384
 # Embeddings of the latest questions: people turn pages, and ask the same. 2 kB each.
 _QUERIES_KEPT = 1024
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What manifest.json says. `sha256` maps the model's files to their checksums."""
-
-    format: int
-    name: str
-    dimension: int
-    max_tokens: int
-    query_prefix: str
-    passage_prefix: str
-    pooling: Literal["mean"]
-    licence: str
-    source: str
-    sha256: dict[str, str]
-
-    @classmethod
-    def read(cls, model_dir: Path) -> Manifest:
-        try:
-            return msgspec.json.decode((model_dir / MANIFEST).read_bytes(), type=cls)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise _unusable(model_dir, f"{MANIFEST}: {error}") from error
-
-    def verified(self, model_dir: Path, name: str) -> Path:
-        """The path of one of the model's files, which is exactly the one that was built."""
-        path = model_dir / name
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise _unusable(model_dir, f"{name}: {error}") from error
-        if digest != self.sha256.get(name):
-            raise _unusable(model_dir, f"{name} is not the file that {MANIFEST} names: its checksum differs")
-        return path
-
-
-def _unusable(model_dir: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"There is no usable embedding model in {model_dir} ({reason}). Build it with `make model` "
-        "or `python -m deploy.models`, or point BRIGADE_MODEL_DIR at one."
-    )
 
 
 class Tokens:
@@ -81,8 +37,11 @@ class Tokens:
     def __init__(self, model_dir: Path) -> None:
         self._manifest = Manifest.read(model_dir)
         self._tokenizer = Tokenizer.from_file(str(self._manifest.verified(model_dir, TOKENIZER)))
+        # Many a tokenizer.json cuts and pads by itself, as its model was trained: offsets and counts must be whole.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self._limit = self._manifest.max_tokens
-        self._first, self._last = self._tokenizer.encode("").ids
+        self._before, self._after = self._frame()
         self.max_tokens = self._limit - len(self._tokenizer.encode(self._manifest.passage_prefix).ids)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -104,7 +63,18 @@ class Tokens:
     def ids(self, text: str) -> NDArray[np.int64]:
         """What the model reads, special tokens included; a text that is too long loses its end. Shape (tokens,)."""
         ids = chain.from_iterable(encoding.ids for _, encoding in self._windows(text))
-        return np.array([self._first, *islice(ids, self._limit - 2), self._last], dtype=np.int64)
+        room = self._limit - len(self._before) - len(self._after)
+        framed = [*self._before, *islice(ids, room), *self._after]
+        # A model without special tokens still needs something to read.
+        return np.array(framed or self._tokenizer.encode(".").ids, dtype=np.int64)
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens that the model wants before a text, and after it."""
+        probe = self._tokenizer.encode("a")
+        special = probe.special_tokens_mask
+        first = special.index(0) if 0 in special else len(special)
+        last = len(special) - (special[::-1].index(0) if 0 in special else 0)
+        return probe.ids[:first], probe.ids[last:]
 
     def _windows(self, text: str) -> Iterator[tuple[int, Encoding]]:
         start = 0
@@ -129,14 +99,20 @@ class Embedder:
         self._manifest = Manifest.read(model_dir)
         self._tokens = tokens
         self.dimension = self._manifest.dimension
+        # What tells its vectors from those of another model.
+        self.model = self._manifest.fingerprint(0)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
-            self._manifest.verified(model_dir, MODEL), options, providers=["CPUExecutionProvider"]
+            self._manifest.verified_model(model_dir), options, providers=["CPUExecutionProvider"]
         )
-        made = self._session.get_outputs()[0].shape[-1]
-        if made != self.dimension:
-            raise _unusable(model_dir, f"it makes {made} dimensions, {MANIFEST} says {self.dimension}")
+        self._inputs = inputs_of(self._session, model_dir)
+        made = {one.name: one.shape[-1] for one in self._session.get_outputs()}
+        output = self._manifest.output
+        if output not in made:
+            raise unusable(model_dir, f"it makes {', '.join(made)}, {MANIFEST} says {output}")
+        if isinstance(made[output], int) and made[output] != self.dimension:
+            raise unusable(model_dir, f"it makes {made[output]} dimensions, {MANIFEST} says {self.dimension}")
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embedding")
         self._known_query = lru_cache(_QUERIES_KEPT)(self._embed_query)
 
@@ -162,6 +138,34 @@ class Embedder:
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         ids = self._tokens.ids(text)[np.newaxis]
-        (hidden,) = self._session.run(None, {"input_ids": ids})
-        mean: NDArray[np.float32] = hidden[0].mean(axis=0)
-        return mean / np.linalg.norm(mean)
+        given = {name: _INPUTS[name](ids).astype(kind) for name, kind in self._inputs.items()}
+        (made,) = self._session.run([self._manifest.output], given)
+        vector: NDArray[np.float32] = _POOLED[self._manifest.pooling](made[0]).astype(np.float32)
+        return vector / np.linalg.norm(vector)
+
+
+# What a model may want of one text: there is no padding, so every token counts, and all are of one sentence.
+_INPUTS: dict[str, Any] = {
+    "input_ids": lambda ids: ids,
+    "attention_mask": np.ones_like,
+    "token_type_ids": np.zeros_like,
+    "position_ids": lambda ids: np.arange(ids.shape[1])[np.newaxis],
+}
+# From the vectors of the tokens, shape (tokens, dimension), but "none": shape (dimension,) already.
+_POOLED: dict[str, Any] = {
+    "mean": lambda hidden: hidden.mean(axis=0),
+    "cls": lambda hidden: hidden[0],
+    "last": lambda hidden: hidden[-1],
+    "none": lambda pooled: pooled,
+}
+
+
+def inputs_of(session: onnxruntime.InferenceSession, model_dir: Path) -> dict[str, str]:
+    """What the model takes, each with its type. Raises `ConfigurationError` for what nobody knows how to give."""
+    found = {one.name: _INTEGERS.get(one.type, "") for one in session.get_inputs()}
+    if unknown := [name for name, kind in found.items() if name not in _INPUTS or not kind]:
+        raise unusable(model_dir, f"it takes {', '.join(unknown)}, and only {', '.join(_INPUTS)} can be given")
+    return found
+
+
+_INTEGERS = {"tensor(int64)": "int64", "tensor(int32)": "int32"}

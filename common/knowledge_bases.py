@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
@@ -15,41 +16,71 @@ from common.chunking import Chunking
 from common.errors import Conflict, NotFound
 from common.pipelines import Pipeline
 from common.principal import Principal
+from common.reindexing import REMAINING
 from common.steps import StepRef
 from common.users import clean_username
 
 # Documents that begin to leave in one statement: 0.2 s of it.
 AT_ONCE = 1000
 
-_VIEW = """
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """How a document would be processed now: what holds for bases that say nothing, what the model takes at once, and
+    the collection that is written."""
+
+    chunking: Chunking
+    max_tokens: int
+    collection: str
+
+
+# `held`: by what SPLIT and STORE noted of the versions that show.
+_VIEW = f"""
     SELECT base.id, base.name, base.description, base.owner_id, base.created_at,
         base.chunk_size, base.chunk_overlap, base.chunk_by,
         CASE WHEN base.owner_id = :caller THEN 'owner' ELSE member.role END AS role,
         (SELECT count(*) FROM documents WHERE knowledge_base_id = base.id AND deleted_at IS NULL) AS document_count,
-        -- What STORE wrote of the versions that show.
-        (SELECT CAST(coalesce(sum(CAST(step.details ->> 'vectors' AS bigint)), 0) AS bigint)
-         FROM documents AS document
-            JOIN LATERAL (
-                SELECT one.task_id FROM document_versions AS one JOIN tasks ON tasks.id = one.task_id
-                WHERE one.document_id = document.id AND tasks.status = 'COMPLETED' ORDER BY one.version DESC LIMIT 1
-            ) AS shown ON true
-            JOIN task_details AS step ON (step.task_id, step.step_name, step.batch) = (shown.task_id, 'STORE', 0)
-         WHERE document.knowledge_base_id = base.id AND document.deleted_at IS NULL) AS chunk_count
+        held.chunk_count, held.stale, base.reindex_before,
+        CASE WHEN base.reindex_before IS NOT NULL THEN ({REMAINING.format(base="base.id")}) END AS remaining
     FROM knowledge_bases AS base
         LEFT JOIN knowledge_base_members AS member
             ON member.knowledge_base_id = base.id AND member.user_id = :caller
+        CROSS JOIN LATERAL (
+            SELECT jsonb_build_object(
+                'size', least(coalesce(base.chunk_size, CAST(:size AS int)), CAST(:most AS int)),
+                'overlap', CASE WHEN base.chunk_size IS NULL THEN CAST(:overlap AS int)
+                    ELSE coalesce(base.chunk_overlap, 0) END,
+                'by', CASE WHEN base.chunk_size IS NULL THEN CAST(:by AS text)
+                    ELSE coalesce(base.chunk_by, 'heading') END) AS now) AS chunking
+        CROSS JOIN LATERAL (
+            SELECT CAST(coalesce(sum(CAST(store.details ->> 'vectors' AS bigint)), 0) AS bigint) AS chunk_count,
+                count(*) FILTER (WHERE split.details -> 'chunking' IS DISTINCT FROM chunking.now
+                    OR store.details ->> 'collection' IS DISTINCT FROM :collection) AS stale
+            FROM documents AS document
+                JOIN LATERAL (
+                    SELECT one.task_id FROM document_versions AS one JOIN tasks ON tasks.id = one.task_id
+                    WHERE one.document_id = document.id AND tasks.status = 'COMPLETED'
+                    ORDER BY one.version DESC LIMIT 1
+                ) AS shown ON true
+                JOIN task_details AS store
+                    ON (store.task_id, store.step_name, store.batch) = (shown.task_id, 'STORE', 0)
+                JOIN task_details AS split
+                    ON (split.task_id, split.step_name, split.batch) = (shown.task_id, 'SPLIT', 0)
+            WHERE document.knowledge_base_id = base.id AND document.deleted_at IS NULL) AS held
     WHERE base.deleted_at IS NULL
-"""
+"""  # noqa: S608 - of constants
 
 
-def read_base(connection: Connection, caller: Principal, base_id: str) -> RowMapping | None:
+def read_base(connection: Connection, caller: Principal, base_id: str, present: Present) -> RowMapping | None:
     """As clients see it. `role`: the caller's; None for who sees it only because they see all."""
-    rows = connection.execute(text(f"{_VIEW} AND base.id = :id"), {"caller": caller.user_id, "id": base_id})
+    rows = connection.execute(
+        text(f"{_VIEW} AND base.id = :id"), {**_given(present), "caller": caller.user_id, "id": base_id}
+    )
     return rows.mappings().one_or_none()
 
 
 def read_bases(
-    connection: Connection, caller: Principal, *, position: dict[str, Any], limit: int
+    connection: Connection, caller: Principal, present: Present, *, position: dict[str, Any], limit: int
 ) -> Sequence[RowMapping]:
     """The caller's and those shared with them, the newest first; one more than `limit`, if there are as many."""
     rows = connection.execute(
@@ -59,9 +90,19 @@ def read_bases(
                      OR (base.created_at, base.id) < (:after_time, :after_id))
             ORDER BY base.created_at DESC, base.id DESC LIMIT :limit
         """),
-        {**position, "caller": caller.user_id, "all": caller.sees_all, "limit": limit + 1},
+        {**position, **_given(present), "caller": caller.user_id, "all": caller.sees_all, "limit": limit + 1},
     )
     return rows.mappings().all()
+
+
+def _given(present: Present) -> dict[str, int | str]:
+    return {
+        "size": present.chunking.size,
+        "overlap": present.chunking.overlap,
+        "by": present.chunking.by,
+        "most": present.max_tokens,
+        "collection": present.collection,
+    }
 
 
 def create(connection: Connection, owner_id: str, *, name: str, description: str, chunking: Chunking | None) -> str:

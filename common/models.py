@@ -94,6 +94,7 @@ class KnowledgeBase(Base):
     chunk_size: Mapped[int | None]  # tokens; none: the deployment's
     chunk_overlap: Mapped[int | None]
     chunk_by: Mapped[str | None]
+    reindex_before: Mapped[datetime | None]  # versions from before then are processed again (common/reindexing.py)
     deleted_at: Mapped[datetime | None]  # its row stays, so that who had a role in it can see its last tasks
 
     __table_args__ = (
@@ -115,6 +116,20 @@ class KnowledgeBaseMember(Base):
         CheckConstraint("role IN ('owner', 'editor', 'reader')", name="known_role"),
         Index("knowledge_base_members_by_user", "user_id"),
     )
+
+
+class Binding(Base):
+    """Whose drops under a prefix are, and where they go; the longest prefix counts. common/bindings.py"""
+
+    __tablename__ = "bindings"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    bucket_name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(_KEY)
+    knowledge_base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("bindings_by_prefix", "bucket_name", "prefix", unique=True),)
 
 
 class AuditEntry(Base):
@@ -216,6 +231,7 @@ class Task(Base):
         Index("tasks_by_document", "document_id", "version"),
         Index("tasks_by_knowledge_base", "knowledge_base_id", "created_at", "id"),
         Index("tasks_by_time", "created_at", "id"),
+        Index("tasks_open", "knowledge_base_id", postgresql_where=text("completed_at IS NULL")),
         Index("tasks_ended", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
         Index("tasks_untidy", "completed_at", postgresql_where=text("tidied_at IS NULL AND completed_at IS NOT NULL")),
         Index(
@@ -321,6 +337,16 @@ class Sweep(Base):
     ended_at: Mapped[datetime | None]  # the last one came to its end, or could not go on
     counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     error: Mapped[str | None]
+
+
+class IndexCollection(Base):
+    """A collection of the index, and its model. The one made last is written; the others go when nothing needs them."""
+
+    __tablename__ = "collections"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    fingerprint: Mapped[str]
+    made_at: Mapped[datetime]
 
 
 class JobRun(Base):

@@ -101,7 +101,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedChunk:
-    """A chunk with its embedding: little-endian float32, `dimension` of them."""
+    """A chunk with its embedding: little-endian float32, `dimension` of them; `model` tells which one made it."""
 
     chunk: Chunk
     vector: bytes
+    model: str = ""

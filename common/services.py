@@ -7,6 +7,7 @@ from threading import RLock
 from common.access_tokens import AccessTokens
 from common.db import Database
 from common.embedding import Embedder, Tokens
+from common.errors import ConfigurationError
 from common.failpoints import Failpoints
 from common.index import Index
 from common.jail import Jail
@@ -63,6 +64,14 @@ class Services:
         return Embedder(self.settings.model_dir, threads=self.settings.embedding_threads, tokens=self.tokens)
 
     @once
+    def previous_embedder(self) -> Embedder:
+        """Of the model of before, for what is not processed again yet."""
+        directory = self.settings.previous_model_dir
+        if directory is None:
+            raise ConfigurationError("BRIGADE_PREVIOUS_MODEL_DIR names no model.")
+        return Embedder(directory, threads=self.settings.embedding_threads, tokens=Tokens(directory))
+
+    @once
     def index(self) -> Index:
         return Index(self.settings)
 
@@ -77,6 +86,6 @@ class Services:
 
     def close(self) -> None:
         """Close whatever was opened."""
-        for name in ("jail", "ocr_jail", "index", "embedder", "database"):
+        for name in ("jail", "ocr_jail", "index", "embedder", "previous_embedder", "database"):
             if name in self.__dict__:
                 self.__dict__[name].close()

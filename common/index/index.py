@@ -1,176 +1,155 @@
-"""Chunks in, passages out. All that differs between Milvus and Milvus Lite ends here.
+"""The index: all collections of ours. Each model has its own, since vectors of two models cannot be compared.
 
-Milvus Lite 3.2.2 does not guard a collection against two requests at once, reads excepted (tried, and read in its
-engine/collection.py and storage/wal.py):
-- Two writers open the write-ahead log twice or mix their records in it. Nobody notices while it runs; after a kill
-  and a restart 356 of 480 acknowledged rows were gone.
-- A flush swaps the table in memory and the log one after the other: an upsert between the two lands in a table that
-  is no longer read, or in a log that is deleted. Two flushes at once fail with "current_seq is monotonic".
-- A read that overlaps a flush can miss the rows being flushed, for that one answer.
-So every write and flush, and the reads that must be exact, hold one lock that all processes share. Searches wait for
-no writer; they hold another lock together, which a flush has alone.
-
-One thing no client can guard: the first two requests after a start of Milvus Lite, be they reads, may each open the
-collection, and what is written through one of the two is lost. Who starts the server lets nobody in before it has
-opened its collections.
+`<BRIGADE_COLLECTION>_<fingerprint of the model and the schema>` is the current one, and the only one that is written.
+While documents are processed anew for another model, what the others hold is found as well: by its words in any case,
+by its meaning where their model is at hand (BRIGADE_PREVIOUS_MODEL_DIR). What must be exact looks into all of them, and
+so do deletions. The one that is called just BRIGADE_COLLECTION is of the first release.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
+import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from itertools import islice
-from typing import Any, Literal
+from contextlib import AbstractContextManager, nullcontext, suppress
+from threading import RLock
+from typing import Literal
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
-from common.db import Database
-from common.errors import ConfigurationError
+from common.index.collection import MilvusCollection
 from common.index.fusion import fuse
-from common.index.rows import HIT_FIELDS, Found, Hit, Row, checked, decode, encode, is_ours, one_of
-from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
-from common.index.server import Server
+from common.index.locks import Locks
+from common.index.rows import Found, Hit, Row, checked, of_chunks, of_document, of_versions, one_of
+from common.index.schema import SCHEMA
+from common.index.server import NoCollection, Server
+from common.manifest import Manifest
+from common.once import once
 from common.settings import Settings
-
-log = structlog.get_logger()
 
 Mode = Literal["hybrid", "dense", "keyword"]
 
-# Rows in one upsert. Milvus Lite segments the text while all others wait, 2.5 ms a row; the fixed cost is 2 ms a call.
-# The longest texts make 4 MB of it, and 64 MB is the least that a Milvus takes.
-_BATCH = 64
-
-# Rows of a page when all are read. Milvus Lite looks through the whole collection for each, and sorts it; Milvus gives
-# 16,384 at most.
-_PAGE = 8192
-# 1.5 s of CPU at 100,000 rows.
-_PAGE_SECONDS = 120
-# It warns of each iterator that Milvus Lite has no such timestamp: there, the lock does what it is for.
-logging.getLogger("pymilvus.client.iterator.query_iterator").setLevel(logging.ERROR)
+# How long a search may not know of a collection that somebody has made.
+_LISTED_SECONDS = 5.0
 
 
 class Index:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest | None = None, *, locks: Locks | None = None) -> None:
+        """`manifest`: of the model that writes; None: that in BRIGADE_MODEL_DIR, read when first needed."""
+        self.opening = RLock()
         self._settings = settings
-        self._collection = settings.collection
+        self._manifest = manifest
         self._server = Server(settings)
-        # This process's writers queue here, so that one connection to Postgres is enough for them all.
-        self._mutex = threading.Lock()
-        self._database = Database(settings, connections=1)
-        # Connections of their own: a search that waits must not hold one that a writer needs.
-        self._searching = Database(settings)
+        self._locks = locks or Locks(settings)
+        self._ours = re.compile(re.escape(settings.collection) + r"(_[0-9a-f]{8})?")
+        self._known: dict[str, MilvusCollection] = {}
+        self._listed_at = float("-inf")
+        self._listed: list[str] = []
 
-    def ensure(self, dimension: int) -> None:
-        """Make the collection, its indexes, and load it, as far as that is not done. Any number may call it at once."""
-        with self._alone():
-            if not self._server.call("has_collection", self._collection):
-                schema = collection_schema(dimension, lite=self._server.lite)
-                # Strong: whoever searches sees what anybody wrote before. Milvus Lite is always so.
-                self._server.call("create_collection", self._collection, schema=schema, consistency_level="Strong")
-            found = dimension_of(self._server.call("describe_collection", self._collection))
-            if found != dimension:
-                raise ConfigurationError(
-                    f"The Milvus collection {self._collection!r} holds vectors of {found} dimensions, the model makes "
-                    f"{dimension}. Set BRIGADE_COLLECTION to a new name and ingest again, or go back to the old model."
-                )
-            made = self._server.call("list_indexes", self._collection)
-            for field in INDEXES.keys() - set(made):
-                self._server.call("create_index", self._collection, index_params=index_params(field))
-            self._server.call("load_collection", self._collection)
+    @once
+    def manifest(self) -> Manifest:
+        return self._manifest or Manifest.read(self._settings.model_dir)
+
+    @once
+    def model(self) -> str:
+        """What tells the current model's vectors from those of another."""
+        return self.manifest.fingerprint(0)
+
+    @property
+    def name(self) -> str:
+        """Of the current collection."""
+        return self.current.name
+
+    @once
+    def current(self) -> MilvusCollection:
+        return self._collection(self._name_for(self.manifest))
+
+    def ensure(self) -> None:
+        """Make the current collection as far as that is not done. Any number may call it at once."""
+        self.current.ensure(self.manifest.dimension, model=self.manifest.name)
+
+    def others(self) -> list[str]:
+        """The names of our other collections."""
+        return [one.name for one in self._others()]
+
+    def dimension(self, name: str) -> int:
+        return self._collection(name).dimension
+
+    def rows(self, name: str) -> int:
+        """How many rows one of our collections has; exact."""
+        return self._collection(name).count()
+
+    def drop(self, name: str) -> None:
+        """One of the others is gone, whatever it holds."""
+        if name == self.name:
+            raise ValueError(f"{name} is the collection that is written.")
+        self._collection(name).drop()
 
     def upsert(self, rows: Iterable[Row]) -> int:
         """Write rows, replacing those of the same id; how many. Consumes `rows` lazily, so it may be any length."""
-        rows = iter(rows)
-        total = unflushed = 0
-        while batch := [encode(row) for row in islice(rows, _BATCH)]:
-            with self._alone():
-                self._server.call("upsert", self._collection, data=batch)
-                unflushed += len(batch)
-                if self._server.lite and unflushed >= self._settings.index_flush_rows:
-                    self._flush()
-                    unflushed = 0
-            total += len(batch)
-        return total
+        return self.current.upsert(rows)
+
+    def delete_elsewhere(self, document_id: str, version: int) -> None:
+        """Delete this version's rows in the other collections: a run with another model may have left some."""
+        self._delete(of_versions(document_id, [version]), self._recent_others())
 
     def delete_document(self, document_id: str) -> None:
         """Delete every version's rows. Harmless when there are none."""
-        self._delete(_of(document_id))
+        self._delete(of_document(document_id), self._all())
 
     def delete_each(self, versions: Collection[tuple[str, int]]) -> None:
         """Delete the rows of these versions of these documents at once."""
         if versions:
-            self._delete(
-                " or ".join(f"({_of(document)} and version == {int(number)})" for document, number in versions)
-            )
+            where = " or ".join(f"({of_versions(document, [number])})" for document, number in versions)
+            self._delete(where, self._all())
 
     def delete_versions(self, document_id: str, versions: Collection[int]) -> None:
         """Delete the rows of these versions of the document."""
         if versions:
-            numbers = ", ".join(str(int(version)) for version in versions)
-            self._delete(f"{_of(document_id)} and version in [{numbers}]")
+            self._delete(of_versions(document_id, versions), self._all())
+
+    def delete_chunks(self, document_id: str, version: int, *, beyond: int) -> None:
+        """Delete the rows of this version from chunk number `beyond` on."""
+        self._delete(f"{of_versions(document_id, [version])} and chunk >= {int(beyond)}", self._all())
 
     def count(self, document_id: str) -> int:
         """How many rows the document has, over all versions; exact."""
-        with self._alone():
-            (found,) = self._server.call_loaded(
-                "query", self._collection, filter=_of(document_id), output_fields=["count(*)"]
-            )
-        return int(found["count(*)"])
+        where, total = of_document(document_id), 0
+        for one in self._all():
+            with self._unless_dropped(one):
+                total += one.count(where)
+        return total
 
     def ids(self, document_id: str) -> list[str]:
         """`<document_id>:<version>:<chunk>` of each of the document's rows; exact."""
-        with self._alone():
-            pages = self._server.call_loaded(
-                "query_iterator", self._collection, filter=_of(document_id), output_fields=["id"], batch_size=1000
-            )
-            found: list[str] = []
-            while page := pages.next():
-                found += [row["id"] for row in page]
-            pages.close()
+        where, found = of_document(document_id), list[str]()
+        for one in self._all():
+            with self._unless_dropped(one):
+                found += one.ids(where)
         return found
 
     def chunks(self, document_ids: Collection[str] | None = None) -> Iterator[list[tuple[str, int, int]]]:
         """(document id, version, chunk) of every row, or of every row of these documents, in pages.
 
-        The lock is held for a page at a time: what is written meanwhile may be missed. Rows of a kind that we never
-        write are somebody else's, who may keep them.
+        What is written meanwhile may be missed.
         """
         where = "" if document_ids is None else one_of("document_id", document_ids)
-        with self._alone():
-            pages = self._server.call_loaded(
-                "query_iterator",
-                self._collection,
-                filter=where,
-                output_fields=["document_id", "version", "chunk"],
-                batch_size=_PAGE,
-                timeout=_PAGE_SECONDS,
-            )
-        try:
-            while True:
-                with self._alone(), self._server.telling():
-                    page = pages.next()
-                if not page:
-                    return
-                ours = [row for row in page if is_ours(row["document_id"])]
-                if len(ours) < len(page):
-                    log.warning("index.rows_of_others", collection=self._collection, rows=len(page) - len(ours))
-                yield [(row["document_id"], row["version"], row["chunk"]) for row in ours]
-        finally:
-            pages.close()
+        for one in self._all():
+            with self._unless_dropped(one):
+                yield from one.chunks(where)
 
-    def delete_chunks(self, document_id: str, version: int, *, beyond: int) -> None:
-        """Delete the rows of this version from chunk number `beyond` on."""
-        self._delete(f"{_of(document_id)} and version == {int(version)} and chunk >= {int(beyond)}")
+    @property
+    def wants_previous(self) -> bool:
+        """Whether a search needs the question's vector by the model in BRIGADE_PREVIOUS_MODEL_DIR, too."""
+        return any(self._is_previous(one) for one in self._recent_others())
 
     def search(
         self,
         query: str,
         vector: NDArray[np.float32] | None,
         *,
+        previous: NDArray[np.float32] | None = None,
         depth: int,
         mode: Mode = "hybrid",
         knowledge_base_ids: Sequence[str],
@@ -179,46 +158,49 @@ class Index:
         """The passages of these knowledge bases (of these documents only, if given), best first: of each list the best
         `depth`.
 
-        `vector`: the query's embedding, shape (dimension,); not needed for "keyword", as `query` is not for "dense".
+        `vector`: the query's embedding, shape (dimension,), and the `previous` model's if it is wanted; not needed for
+        "keyword", as `query` is not for "dense".
         """
         if not knowledge_base_ids or (document_ids is not None and not document_ids):
             return Found([], complete=True)
         where = one_of("knowledge_base_id", knowledge_base_ids)
         if document_ids is not None:
             where += f" and {one_of('document_id', document_ids)}"
-        lists = []
-        if mode != "keyword":
-            lists.append(self._hits("dense", data=[vector], anns_field="dense", filter=where, limit=depth))
-        if mode != "dense":
-            lists.append(self._hits("keyword", data=[query], anns_field="sparse", filter=where, limit=depth))
-        hits = fuse(lists) if mode == "hybrid" else lists[0]
+        lists: list[list[Hit]] = []
+        collections = [self.current, *self._recent_others()]
+        for one in collections if mode != "keyword" else ():
+            with self._unless_dropped(one):
+                asked = self._vector_for(one, vector, previous)
+                if asked is not None:
+                    lists.append(one.search("dense", data=[asked], anns_field="dense", filter=where, limit=depth))
+        for one in collections if mode != "dense" else ():
+            with self._unless_dropped(one):
+                lists.append(one.search("keyword", data=[query], anns_field="sparse", filter=where, limit=depth))
+        hits = fuse(lists) if len(lists) > 1 else lists[0]
         return Found(hits, complete=all(len(one) < depth for one in lists))
 
     def get(self, chunks: Collection[tuple[str, int, int]]) -> list[Hit]:
         """Those of these chunks (document id, version, chunk) that are there, in no order."""
         ids = [f"{checked(document)}:{int(version)}:{int(chunk)}" for document, version, chunk in chunks]
-        if not ids:
-            return []
-        with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
-            rows = self._server.call_loaded("query", self._collection, ids=ids, output_fields=list(HIT_FIELDS))
-        return [decode(row) for row in rows]
+        found: list[Hit] = []
+        for one in [self.current, *self._recent_others()] if ids else ():
+            with self._unless_dropped(one):
+                found += one.get(ids)
+        return found
 
     def vectors(self, document_id: str, *, before: int, hashes: Collection[str]) -> dict[str, bytes]:
-        """Little-endian float32 by the hash of its passage, of those that a version `before` this one has."""
+        """Little-endian float32 by the hash of its passage, of those that a version `before` this one has, made by the
+        current model."""
         if not hashes:
             return {}
-        where = f"{_of(document_id)} and version < {int(before)} and {one_of('hash', hashes)}"
-        with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
-            rows = self._server.call_loaded(
-                "query", self._collection, filter=where, output_fields=["hash", "dense"], limit=_PAGE
-            )
-        return {row["hash"]: np.asarray(row["dense"], dtype="<f4").tobytes() for row in rows}
+        return self.current.vectors(of_chunks(document_id, before=before, hashes=hashes))
 
     def flush(self) -> None:
-        """Milvus Lite only: make fresh rows fast to search. 1 ms when there are none; Milvus does it by itself."""
+        """Milvus Lite only: make fresh rows fast to search."""
         if self._server.lite:
-            with self._alone():
-                self._flush()
+            for one in self._all():
+                with self._unless_dropped(one):
+                    one.flush()
 
     def ping(self) -> None:
         """Raise `Unavailable` unless the server answers."""
@@ -226,40 +208,67 @@ class Index:
 
     def close(self) -> None:
         self._server.close()
-        self._database.close()
-        self._searching.close()
+        self._locks.close()
 
-    def _hits(self, name: str, **options: Any) -> list[Hit]:
-        """The list of that name, best first."""
-        with self._searching.shared(self._flushes) if self._server.lite else nullcontext():
-            (found,) = self._server.call_loaded("search", self._collection, output_fields=list(HIT_FIELDS), **options)
-        # Milvus Lite tells a BM25 score as a negative number, Milvus as a positive one.
-        sign = -1 if name == "keyword" and self._server.lite else 1
-        return [decode(one["entity"], sign * float(one["distance"]), (name,)) for one in found]
+    def _all(self) -> list[MilvusCollection]:
+        return [self.current, *self._others()]
 
-    def _flush(self) -> None:
-        """Whoever calls this holds the writers' lock."""
-        with self._searching.exclusive(self._flushes):
-            self._server.call("flush", self._collection)
+    def _others(self) -> list[MilvusCollection]:
+        """As Milvus lists them now."""
+        with self._locks.listing() if self._server.lite else nullcontext():
+            listed = self._server.call("list_collections")
+        self._listed_at = time.monotonic()
+        self._listed = sorted(name for name in listed if self._ours.fullmatch(name) and name != self.name)
+        return list(map(self._collection, self._listed))
 
-    @property
-    def _flushes(self) -> str:
-        return f"milvus-flush:{self._collection}"
+    def _recent_others(self) -> list[MilvusCollection]:
+        if time.monotonic() - self._listed_at > _LISTED_SECONDS:
+            return self._others()
+        return list(map(self._collection, self._listed))
 
-    def _delete(self, where: str) -> None:
-        with self._alone():
-            # A delete looks its rows up first, and not at the collection's consistency but at its own.
-            self._server.call("delete", self._collection, filter=where, consistency_level="Strong")
+    def _collection(self, name: str) -> MilvusCollection:
+        if name not in self._known:
+            self._known[name] = MilvusCollection(
+                name, self._server, self._locks, flush_rows=self._settings.index_flush_rows
+            )
+        return self._known[name]
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Nobody else writes meanwhile, on any machine; on Milvus, which needs no such thing, nothing."""
-        if not self._server.lite:
-            yield
-            return
-        with self._mutex, self._database.exclusive(f"milvus:{self._collection}"):
-            yield
+    def _unless_dropped(self, one: MilvusCollection) -> AbstractContextManager[bool | None]:
+        """Of the others one may be dropped at any moment, when nothing that shows is in it; the current one must be
+        there."""
+        return nullcontext() if one is self.current else suppress(NoCollection)
 
+    def _delete(self, where: str, collections: Iterable[MilvusCollection]) -> None:
+        for one in collections:
+            with self._unless_dropped(one):
+                one.delete(where)
 
-def _of(document_id: str) -> str:
-    return f'document_id == "{checked(document_id)}"'
+    def _vector_for(
+        self,
+        one: MilvusCollection,
+        vector: NDArray[np.float32] | None,
+        previous: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32] | None:
+        """The question by the collection's own model; None: that is not at hand."""
+        if one is self.current:
+            return vector
+        if self._is_previous(one):
+            return previous
+        # The first release noted no model. Who has gone on with theirs has one of the same dimension.
+        return vector if one.is_plain and one.dimension == self.manifest.dimension else None
+
+    def _is_previous(self, one: MilvusCollection) -> bool:
+        previous = self._previous
+        if previous is None:
+            return False
+        with self._unless_dropped(one):
+            return one.name == self._name_for(previous) or (one.is_plain and one.dimension == previous.dimension)
+        return False
+
+    @once
+    def _previous(self) -> Manifest | None:
+        directory = self._settings.previous_model_dir
+        return None if directory is None else Manifest.read(directory)
+
+    def _name_for(self, manifest: Manifest) -> str:
+        return f"{self._settings.collection}_{manifest.fingerprint(SCHEMA)}"

@@ -66,12 +66,17 @@ class Found:
 
 
 _PLAIN_FIELDS = ("document_id", "version", "chunk", "page", "start", "end")
-HIT_FIELDS = (*_PLAIN_FIELDS, "skip", "places", "passage")
+_FIELDS = (*_PLAIN_FIELDS, "skip", "places", "passage")
 
 # Of a SHA-256 in hex: 128 bits.
 HASH_CHARACTERS = 32
 # Lines of a chunk whose places are kept: what is longer is no page of a book.
 _MOST_PLACES = 500
+
+
+def hit_fields(*, plain: bool = False) -> list[str]:
+    """What `decode` needs. `plain`: of a collection of the first release."""
+    return [*_PLAIN_FIELDS, "text"] if plain else list(_FIELDS)
 
 
 def is_ours(identifier: str) -> bool:
@@ -90,6 +95,22 @@ def one_of(field: str, identifiers: Iterable[str]) -> str:
     """A filter: the field holds one of these ids."""
     quoted = ", ".join(f'"{checked(one)}"' for one in identifiers)
     return f"{field} in [{quoted}]"
+
+
+def of_document(document_id: str) -> str:
+    """A filter: every row of the document."""
+    return f'document_id == "{checked(document_id)}"'
+
+
+def of_versions(document_id: str, versions: Iterable[int]) -> str:
+    """A filter: the rows of these versions of the document."""
+    numbers = ", ".join(str(int(version)) for version in versions)
+    return f"{of_document(document_id)} and version in [{numbers}]"
+
+
+def of_chunks(document_id: str, *, before: int, hashes: Iterable[str]) -> str:
+    """A filter: those rows of versions before this one whose passages have one of these hashes."""
+    return f"{of_document(document_id)} and version < {int(before)} and {one_of('hash', hashes)}"
 
 
 def encode(row: Row) -> dict[str, Any]:
@@ -118,9 +139,12 @@ def encode(row: Row) -> dict[str, Any]:
 
 
 def decode(entity: Mapping[str, Any], score: float = 0.0, found_by: tuple[str, ...] = ()) -> Hit:
+    common = {name: entity[name] for name in _PLAIN_FIELDS}
+    if "passage" not in entity:
+        return Hit(**common, text=entity["text"], score=score, found_by=found_by)
     passage, skip = entity["passage"], entity["skip"]
     return Hit(
-        **{name: entity[name] for name in _PLAIN_FIELDS},
+        **common,
         text=passage[skip:],
         headings=tuple(passage[:skip].splitlines()),
         places=_places.decode(entity["places"]),

@@ -19,6 +19,9 @@ LITE_ANALYZER: dict[str, Any] = {
 # Milvus's ready-made `chinese` neither lower-cases nor keeps words such as c++ or v2.3. Needs Milvus 2.5.11.
 MILVUS_ANALYZER: dict[str, Any] = {"tokenizer": "jieba", "filter": ["lowercase", "removepunct"]}
 
+# Counts the changes of the fields, and of what is written into them: another number, another collection.
+SCHEMA = 2
+
 INDEXES: dict[str, dict[str, Any]] = {
     # AUTOINDEX: exact on Milvus Lite, where HNSW gained nothing at 10,000 rows; a graph on Milvus.
     "dense": {"index_type": "AUTOINDEX", "metric_type": "COSINE"},
@@ -26,8 +29,10 @@ INDEXES: dict[str, dict[str, Any]] = {
 }
 
 
-def collection_schema(dimension: int, *, lite: bool) -> CollectionSchema:
-    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+def collection_schema(dimension: int, *, lite: bool, model: str = "") -> CollectionSchema:
+    """`model`: its name, for people who look at the collection; Milvus Lite keeps no descriptions."""
+    description = f"Bucket Brigade's passages, embedded by {model}" if model else ""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
     # <document_id>:<version>:<chunk>
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=96)
     schema.add_field("knowledge_base_id", DataType.VARCHAR, max_length=64, is_partition_key=True)

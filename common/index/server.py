@@ -36,6 +36,10 @@ _REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 _GAVE_UP = "Retry timeout"
 
 
+class NoCollection(ConfigurationError):
+    """There is no such collection."""
+
+
 class Server:
     def __init__(self, settings: Settings) -> None:
         self._uri = settings.milvus_uri
@@ -100,7 +104,7 @@ class Server:
             if error.code in _REFUSED:
                 raise self._refused(error.message) from error
             if error.code == ErrorCode.COLLECTION_NOT_FOUND:
-                raise ConfigurationError(f"{_first_line(error.message)}: run `brigade migrate`.") from error
+                raise NoCollection(f"{_first_line(error.message)}: run `brigade migrate`.") from error
             # After retries in vain pymilvus puts gRPC's status where its own codes go.
             gone = error.code in (Status.CONNECT_FAILED, ErrorCode.RATE_LIMIT) or isinstance(
                 error.code, grpc.StatusCode

@@ -1,4 +1,4 @@
-"""`brigade kb`: knowledge bases, made, listed, shared, deleted."""
+"""`brigade kb` and `brigade reindex`: knowledge bases, made, listed, changed, shared, deleted, processed again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from common.errors import ConfigurationError
 from deploy.cli.configuration import connect
-from deploy.cli.output import JsonOption, emit, out, table
+from deploy.cli.output import JsonOption, emit, say, table
+from deploy.client import Chunking, KnowledgeBase
 
 kb = typer.Typer(
     help="Make, list, share and delete knowledge bases.",
@@ -17,6 +19,22 @@ kb = typer.Typer(
 )
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or its id.")]
+
+
+SizeOption = Annotated[int | None, typer.Option("--chunk-size", metavar="N", help="Largest chunk, in tokens.")]
+OverlapOption = Annotated[
+    int | None, typer.Option("--chunk-overlap", metavar="N", help="Tokens that a chunk repeats of the one before.")
+]
+
+
+class Boundary(StrEnum):
+    HEADING = "heading"
+    PAGE = "page"
+
+
+ByOption = Annotated[
+    Boundary | None, typer.Option("--chunk-by", help="A chunk ends with its section and page, or with its page only.")
+]
 
 
 class Role(StrEnum):
@@ -29,15 +47,21 @@ class Role(StrEnum):
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     description: Annotated[str, typer.Option("--description", metavar="TEXT")] = "",
+    size: SizeOption = None,
+    overlap: OverlapOption = None,
+    by: ByOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a knowledge base, which will be yours."""
+    if size is None and (overlap is not None or by is not None):
+        raise ConfigurationError("Say --chunk-size as well, or none of the three: then the server's are taken.")
+    chunking = None if size is None else Chunking(size, overlap or 0, by.value if by else "heading")
     with connect() as client:
-        made = client.knowledge_bases.create(name, description=description)
+        made = client.knowledge_bases.create(name, description=description, chunking=chunking)
     if json:
         emit(made)
     else:
-        _say(f"{made.name} is {made.id}; brigade upload --kb puts files into it.")
+        say(f"{made.name} is {made.id}; brigade upload --kb puts files into it.")
 
 
 @kb.command("list")
@@ -48,8 +72,51 @@ def list_them(json: JsonOption = False) -> None:
     if json:
         emit(bases)
     else:
-        rows = [(base.name, base.role, base.document_count, base.chunk_count, base.id) for base in bases]
-        table(["name", "role", "documents", "passages", "id"], rows)
+        rows = [
+            (base.name, base.role, base.document_count, base.chunk_count, base.stale, _remaining(base), base.id)
+            for base in bases
+        ]
+        table(["name", "role", "documents", "passages", "stale", "re-indexing", "id"], rows)
+
+
+@kb.command()
+def change(
+    name: NameArgument,
+    rename: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Another name.")] = None,
+    description: Annotated[str | None, typer.Option("--description", metavar="TEXT")] = None,
+    size: SizeOption = None,
+    overlap: OverlapOption = None,
+    by: ByOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Rename or describe a knowledge base, or split its documents otherwise from now on."""
+    with connect() as client:
+        base = client.knowledge_bases.find(name)
+        chunking = _chunking(base, size, overlap, by)
+        changed = client.knowledge_bases.update(base.id, name=rename, description=description, chunking=chunking)
+    if json:
+        emit(changed)
+        return
+    say(f"{changed.name} is changed.")
+    if changed.stale:
+        say(f"{changed.stale:,} documents keep the chunks they have until brigade reindex --kb.")
+
+
+def reindex(
+    kb: Annotated[str | None, typer.Option("--kb", metavar="NAME", help="This one only; else all of yours.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Process all documents of a knowledge base again, as after a change of its chunking; search goes on meanwhile."""
+    with connect() as client:
+        bases = client.knowledge_bases
+        wanted = [bases.find(kb)] if kb else [base for base in bases.list() if base.role in ("owner", None)]
+        begun = [bases.reindex(base.id) for base in wanted]
+    if json:
+        emit(begun)
+        return
+    for base in begun:
+        count = base.reindexing.remaining if base.reindexing else 0
+        say(f"{base.name}: {count:,} documents are processed again; brigade kb list tells how many remain.")
 
 
 @kb.command()
@@ -65,7 +132,7 @@ def share(
     if json:
         emit(member)
     else:
-        _say(f"{member.username} is {member.role} of {name}.")
+        say(f"{member.username} is {member.role} of {name}.")
 
 
 @kb.command()
@@ -81,7 +148,7 @@ def unshare(
     if json:
         emit({"knowledge_base_id": base.id, "user": user})
     else:
-        _say(f"{user} has no role in {base.name} any more.")
+        say(f"{user} has no role in {base.name} any more.")
 
 
 @kb.command()
@@ -99,8 +166,18 @@ def delete(
     if json:
         emit(gone)
     else:
-        _say(f"{base.name} is out of sight; {len(gone.task_ids)} tasks take its documents away.")
+        say(f"{base.name} is out of sight; {len(gone.task_ids)} tasks take its documents away.")
 
 
-def _say(sentence: str) -> None:
-    out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+def _chunking(base: KnowledgeBase, size: int | None, overlap: int | None, by: Boundary | None) -> Chunking | None:
+    """The base's, with what is given of it; None: nothing is."""
+    if size is None and overlap is None and by is None:
+        return None
+    now = base.chunking
+    return Chunking(
+        now.size if size is None else size, now.overlap if overlap is None else overlap, by.value if by else now.by
+    )
+
+
+def _remaining(base: KnowledgeBase) -> int | None:
+    return base.reindexing.remaining if base.reindexing else None

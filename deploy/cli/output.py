@@ -44,6 +44,10 @@ def emit(value: Any) -> None:
     typer.echo(msgspec.json.encode(value))
 
 
+def say(sentence: str) -> None:
+    out.print(plain(sentence), markup=False, highlight=False, soft_wrap=True)
+
+
 def complain(message: str) -> None:
     err.print(Text.assemble(("Error: ", "bold red"), plain(message, lines=True)), soft_wrap=True, highlight=False)
 

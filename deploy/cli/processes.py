@@ -14,14 +14,21 @@ from deploy.cli.output import JsonOption, emit, err
 _SWITCH_SECONDS = 0.0005  # a sixth more POST /uploads a second than with Python's 5 ms
 
 
+NewModelOption = Annotated[
+    bool,
+    typer.Option("--new-model", help="Process all documents again with the model that BRIGADE_MODEL_DIR names now."),
+]
+
+
 def up(
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Show a sample document going through.")] = True,
+    new_model: NewModelOption = False,
     json: JsonOption = False,
 ) -> None:
     """Start everything on this machine, show a sample going through, and stay until Ctrl-C."""
     from deploy.local.stack import up as run
 
-    raise typer.Exit(run(demo=demo, json=json))
+    raise typer.Exit(run(demo=demo, json=json, new_model=new_model))
 
 
 def api() -> None:
@@ -55,11 +62,11 @@ def scheduler() -> None:
     main(settings())
 
 
-def migrate(json: JsonOption = False) -> None:
+def migrate(new_model: NewModelOption = False, json: JsonOption = False) -> None:
     """Prepare the servers: tables, an admin's key, bucket, notification rules, collection, queues. May be repeated."""
     from deploy.migrate import prepare
 
-    made = prepare(settings())
+    made = prepare(settings(), new_model=new_model)
     if json:
         emit({"status": "prepared", "api_key": made})
         return

@@ -6,6 +6,7 @@ from deploy.client.letter_shapes import DeadLetter, Redrive, WholeDeadLetter
 from deploy.client.people_shapes import (
     AuditEntry,
     BaseDeletion,
+    Binding,
     FreshKey,
     Key,
     KnowledgeBase,
@@ -70,9 +71,13 @@ LIST_BASES = Operation("GET", "/knowledge-bases", Page[KnowledgeBase], repeatabl
 GET_BASE = Operation("GET", "/knowledge-bases/{knowledge_base_id}", KnowledgeBase, repeatable=True)
 CHANGE_BASE = Operation("PATCH", "/knowledge-bases/{knowledge_base_id}", KnowledgeBase, repeatable=True)
 DELETE_BASE = Operation("DELETE", "/knowledge-bases/{knowledge_base_id}", BaseDeletion)
+REINDEX_BASE = Operation("POST", "/knowledge-bases/{knowledge_base_id}/reindex", KnowledgeBase)
 LIST_MEMBERS = Operation("GET", "/knowledge-bases/{knowledge_base_id}/members", Page[Member], repeatable=True)
 PUT_MEMBER = Operation("PUT", "/knowledge-bases/{knowledge_base_id}/members/{user_id}", Member, repeatable=True)
 REMOVE_MEMBER = Operation("DELETE", "/knowledge-bases/{knowledge_base_id}/members/{user_id}", _NOTHING)
+CREATE_BINDING = Operation("POST", "/bindings", Binding)
+LIST_BINDINGS = Operation("GET", "/bindings", Page[Binding], repeatable=True)
+DELETE_BINDING = Operation("DELETE", "/bindings/{binding_id}", _NOTHING)
 
 # People
 LOG_IN = Operation("POST", "/auth/token", Token)

@@ -8,7 +8,7 @@ from typing import Any
 
 from deploy.client import calls
 from deploy.client.pages import items
-from deploy.client.people_shapes import BaseDeletion, Chunking, KnowledgeBase, Member
+from deploy.client.people_shapes import BaseDeletion, Binding, Chunking, KnowledgeBase, Member
 from deploy.client.transport import ApiError, Transport
 
 
@@ -56,6 +56,10 @@ class KnowledgeBases:
         """With all its documents."""
         return self._api.call(calls.DELETE_BASE, knowledge_base_id=knowledge_base_id)
 
+    def reindex(self, knowledge_base_id: str) -> KnowledgeBase:
+        """Process all its documents again, with its present options and the present model."""
+        return self._api.call(calls.REINDEX_BASE, knowledge_base_id=knowledge_base_id)
+
     def members(self, knowledge_base_id: str) -> Iterator[Member]:
         return items(self._api, calls.LIST_MEMBERS, {}, knowledge_base_id=knowledge_base_id)
 
@@ -65,3 +69,18 @@ class KnowledgeBases:
 
     def unshare(self, knowledge_base_id: str, user: str) -> None:
         self._api.call(calls.REMOVE_MEMBER, knowledge_base_id=knowledge_base_id, user_id=user)
+
+    # Where drops go, for admins
+
+    def bindings(self) -> Iterator[Binding]:
+        """The newest first."""
+        return items(self._api, calls.LIST_BINDINGS, {})
+
+    def bind(self, prefix: str, knowledge_base: str, *, owner: str | None = None, bucket: str | None = None) -> Binding:
+        """Drops under `prefix` go into this base, by id or name. `owner`: by id or username; None: the base's.
+        `bucket` None: the one that uploads go to."""
+        body = {"prefix": prefix, "knowledge_base_id": knowledge_base, "user_id": owner, "bucket_name": bucket}
+        return self._api.call(calls.CREATE_BINDING, body)
+
+    def unbind(self, binding_id: str) -> None:
+        self._api.call(calls.DELETE_BINDING, binding_id=binding_id)

@@ -96,8 +96,17 @@ class Chunking:
 
 
 @dataclass(frozen=True, slots=True)
+class Reindexing:
+    """`remaining`: documents that are still to be processed again, or being so."""
+
+    remaining: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KnowledgeBase:
-    """`role`: the caller's: owner, editor, reader; None for an admin who has none."""
+    """`role`: the caller's: owner, editor, reader; None for an admin who has none. `stale`: documents whose chunks were
+    made with other options, or another model, than would be now."""
 
     id: str
     name: str
@@ -108,6 +117,8 @@ class KnowledgeBase:
     created_at: datetime
     document_count: int
     chunk_count: int
+    stale: int = 0
+    reindexing: Reindexing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +134,17 @@ class Member:
     user_id: str
     username: str
     role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Drops under this prefix of the bucket go into this base, and are this user's."""
+
+    id: str
+    bucket_name: str
+    prefix: str
+    knowledge_base_id: str
+    knowledge_base_name: str
+    user_id: str
+    username: str
+    created_at: datetime

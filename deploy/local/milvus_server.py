@@ -20,13 +20,13 @@ from milvus_lite.adapter.grpc import server
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.db import MilvusLite
 
-_WRITING = threading.Lock()
-_WRITERS = ("Insert", "Upsert", "Delete", "Flush")
+# To list the collections opens those that are not open, as one is for a moment that is being made.
+_ALONE = (("Insert", "Upsert", "Delete", "Flush"), ("CreateCollection", "DropCollection", "ShowCollections"))
 
 
-def _one_at_a_time(handle: Callable[..., Any]) -> Callable[..., Any]:
+def _one_at_a_time(handle: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:
     def handle_alone(*arguments: Any) -> Any:
-        with _WRITING:
+        with lock:
             return handle(*arguments)
 
     return handle_alone
@@ -43,8 +43,10 @@ class OpenedMilvusLite(MilvusLite):  # type: ignore[misc]
 def main() -> None:
     directory, port = sys.argv[1:]
     server.MilvusLite = OpenedMilvusLite
-    for name in _WRITERS:
-        setattr(MilvusServicer, name, _one_at_a_time(getattr(MilvusServicer, name)))
+    for names in _ALONE:
+        lock = threading.Lock()
+        for name in names:
+            setattr(MilvusServicer, name, _one_at_a_time(getattr(MilvusServicer, name), lock))
     server.run_server(directory, host="127.0.0.1", port=int(port))
 
 

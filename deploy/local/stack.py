@@ -52,10 +52,10 @@ class Ended(BaseException):
         super().__init__(self.number.name)
 
 
-def up(*, demo: bool, json: bool, brigade: Sequence[str] = _BRIGADE) -> int:
+def up(*, demo: bool, json: bool, brigade: Sequence[str] = _BRIGADE, new_model: bool = False) -> int:
     """Start everything, stay until a signal, end everything. Returns the exit code.
 
-    `brigade`: the command whose `migrate`, `api`, `worker` and `scheduler` are run.
+    `brigade`: the command whose `migrate`, `api`, `worker` and `scheduler` are run. `new_model`: see `migrate`.
     """
     report = JsonReport(Console(stderr=True)) if json else Report(Console())
     began = time.monotonic()
@@ -63,7 +63,7 @@ def up(*, demo: bool, json: bool, brigade: Sequence[str] = _BRIGADE) -> int:
         with ExitStack() as started, _signals():
             try:
                 stack = Stack(environment.directory(), report, started, brigade)
-                stack.start()
+                stack.start(new_model=new_model)
                 report.done("Everything is up", time.monotonic() - began)
                 if demo:
                     stack.demo()
@@ -93,7 +93,7 @@ class Stack:
         self._remembered = environment.read(self._file)
         self._environment: dict[str, str] = {}
 
-    def start(self) -> None:
+    def start(self, *, new_model: bool = False) -> None:
         """Return when all of it is ready. Raises `BrigadeError` when a part cannot start."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = api_port.choose(os.environ, self._remembered)
@@ -109,7 +109,7 @@ class Stack:
         self._started.callback(self._supervisor.stop, _FAREWELL_SECONDS)
         self._build_model()
         with self._report.step("Preparing them", "Tables, bucket, rules and collection are there"):
-            self._supervisor.run("migrate", [*self._brigade, "migrate"])
+            self._supervisor.run("migrate", [*self._brigade, "migrate", *(["--new-model"] if new_model else [])])
         placeholder.close()
         with self._report.step("Starting API, worker and scheduler", "API, worker and scheduler are up"):
             for name in _APPLICATIONS:

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
-from common import access, audit, knowledge_bases, paging
+from common import access, audit, knowledge_bases, paging, reindexing
 from common.access import Role, Subject
 from common.chunking import Boundary, Chunking
 from common.errors import NotFound, Refused, RequestError
 from common.http import Call
+from common.knowledge_bases import Present
 from common.services import Services
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -25,7 +26,8 @@ class ChunkingView(msgspec.Struct, kw_only=True, frozen=True):
     """Tokens of the embedding model: the largest chunk, and how much of one its successor repeats. `by`: a chunk ends
     with its section and its page (heading), or with its page only.
 
-    For what is processed from now on; documents that are there keep their chunks until the base is re-indexed.
+    For what is processed from now on; documents that are there keep their chunks until the base is re-indexed:
+    POST /knowledge-bases/{knowledge_base_id}/reindex.
     """
 
     size: Annotated[int, msgspec.Meta(ge=16, le=1 << 16)]
@@ -33,8 +35,19 @@ class ChunkingView(msgspec.Struct, kw_only=True, frozen=True):
     by: Boundary = "heading"
 
 
+class ReindexingView(msgspec.Struct, kw_only=True, frozen=True):
+    """`remaining`: documents that are still to be processed again, or being so."""
+
+    remaining: int
+    since: datetime
+
+
 class BaseView(msgspec.Struct, kw_only=True, frozen=True):
-    """`role`: the caller's; null for an admin who has none. `chunk_count`: of the versions that search shows."""
+    """`role`: the caller's; null for an admin who has none. `chunk_count`: of the versions that search shows.
+
+    `stale`: documents whose chunks were made with other options, or another model, than would be now. `reindexing`:
+    null unless they are being processed again.
+    """
 
     id: str
     name: str
@@ -45,6 +58,8 @@ class BaseView(msgspec.Struct, kw_only=True, frozen=True):
     created_at: datetime
     document_count: int
     chunk_count: int
+    stale: int
+    reindexing: ReindexingView | None
 
 
 class BasePage(msgspec.Struct, kw_only=True, frozen=True):
@@ -89,14 +104,16 @@ def create_base(call: Call, body: BaseRequest) -> BaseView:
             connection, call.caller.user_id, name=name, description=body.description, chunking=chunking
         )
         audit.record(connection, call.caller, "knowledge_base.create", base_id, name=name)
-        return _view(call.services, knowledge_bases.read_base(connection, call.caller, base_id))
+        return _read(call, connection, base_id)
 
 
 def list_bases(call: Call, query: PageQuery) -> BasePage:
     """The caller's own and those that are shared with them."""
     position = paging.after(query.cursor)
     with call.services.database.transaction() as connection:
-        rows = knowledge_bases.read_bases(connection, call.caller, position=position, limit=query.limit)
+        rows = knowledge_bases.read_bases(
+            connection, call.caller, _present(call.services), position=position, limit=query.limit
+        )
     shown, following = paging.cut(rows, query.limit)
     return BasePage(items=[_view(call.services, row) for row in shown], next_cursor=following)
 
@@ -104,12 +121,14 @@ def list_bases(call: Call, query: PageQuery) -> BasePage:
 def get_base(call: Call) -> BaseView:
     """A knowledge base."""
     with call.services.database.transaction() as connection:
-        row = knowledge_bases.read_base(connection, call.caller, call.path["knowledge_base_id"])
-    return _view(call.services, row)
+        return _read(call, connection, call.path["knowledge_base_id"])
 
 
 def change_base(call: Call, body: BaseChange) -> BaseView:
-    """Rename or describe a knowledge base, or split its documents otherwise from now on."""
+    """Rename or describe a knowledge base, or split its documents otherwise from now on.
+
+    Those that are there keep their chunks until the base is re-indexed.
+    """
     base_id = call.path["knowledge_base_id"]
     name = None if body.name is msgspec.UNSET else _clean(body.name)
     chunking = None if body.chunking is msgspec.UNSET else _checked(call.services, body.chunking)
@@ -124,7 +143,19 @@ def change_base(call: Call, body: BaseChange) -> BaseView:
         )
         changed = [field for field in body.__struct_fields__ if getattr(body, field) is not msgspec.UNSET]
         audit.record(connection, call.caller, "knowledge_base.change", base_id, changed=changed)
-        return _view(call.services, knowledge_bases.read_base(connection, call.caller, base_id))
+        return _read(call, connection, base_id)
+
+
+def reindex_base(call: Call) -> BaseView:
+    """Process all documents of a knowledge base again, with its present options and the present model.
+
+    Search shows of each what there was until the new is complete. Asked again, it begins anew.
+    """
+    base_id = call.path["knowledge_base_id"]
+    with call.services.database.transaction() as connection:
+        reindexing.mark(connection, base_id)
+        audit.record(connection, call.caller, "knowledge_base.reindex", base_id)
+        return _read(call, connection, base_id)
 
 
 def delete_base(call: Call) -> BaseDeletion:
@@ -188,15 +219,29 @@ def remove_member(call: Call) -> None:
         audit.record(connection, call.caller, "member.remove", base_id, user_id=user_id)
 
 
+def _read(call: Call, connection: Connection, base_id: str) -> BaseView:
+    row = knowledge_bases.read_base(connection, call.caller, base_id, _present(call.services))
+    return _view(call.services, row)
+
+
+def _present(services: Services) -> Present:
+    return Present(Chunking.usual(services.settings), services.tokens.max_tokens, services.index.name)
+
+
 def _view(services: Services, row: RowMapping | None) -> BaseView:
     if row is None:
         raise NotFound("There is no such knowledge base.")
     known = dict(row)
     size, overlap, by = (known.pop(f"chunk_{field}") for field in ("size", "overlap", "by"))
     if size is None:
-        usual = Chunking.usual(services.settings)
-        size, overlap, by = min(usual.size, services.tokens.max_tokens), usual.overlap, usual.by
-    return BaseView(chunking=ChunkingView(size=size, overlap=overlap, by=by or "heading"), **known)
+        usual = Chunking.usual(services.settings).within(services.tokens.max_tokens)
+        size, overlap, by = usual.size, usual.overlap, usual.by
+    since, remaining = known.pop("reindex_before"), known.pop("remaining")
+    return BaseView(
+        chunking=ChunkingView(size=size, overlap=overlap, by=by or "heading"),
+        reindexing=None if since is None else ReindexingView(remaining=remaining, since=since),
+        **known,
+    )
 
 
 def _clean(name: str) -> str:

@@ -151,16 +151,19 @@ class _Search:
         documents = self._documents(condition)
         if documents is not None and not documents:
             return [], False
-        vector = None
+        vector = previous = None
         if self.body.mode != "keyword":
             with self._timed("embedding"):
                 vector = self.services.embedder.embed_query(self.body.query)
+                if self.services.index.wants_previous:
+                    previous = self.services.previous_embedder.embed_query(self.body.query)
         kept: dict[tuple[str, int, int], Hit] = {}
         for depth in _DEPTHS:
             with self._timed("index"):
                 found = self.services.index.search(
                     self.body.query,
                     vector,
+                    previous=previous,
                     depth=depth,
                     mode=self.body.mode,
                     knowledge_base_ids=self.bases,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import NamedTuple
 
 from common.chunking import Chunking
@@ -24,7 +25,7 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
 
     `text[chunk.start:chunk.end] == chunk.text` in the document's text (common/records.py); every character but white
     space is in a chunk; a chunk repeats its section's last sentences before it where they fit in
-    `chunk_overlap_tokens`. Notes `chunks`.
+    `chunk_overlap_tokens`. Notes `chunks`, and the `chunking` that made them.
     """
     tokens = ctx.services.tokens
     chunking = ctx.target.chunking or Chunking.usual(ctx.services.settings)
@@ -35,7 +36,7 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
         ctx.check_cancelled()
         yield from packer.add(segment)
     yield from packer.emit()
-    ctx.note(chunks=packer.number)
+    ctx.note(chunks=packer.number, chunking=asdict(chunking.within(tokens.max_tokens)))
 
 
 class _Held(NamedTuple):

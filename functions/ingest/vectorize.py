@@ -18,6 +18,7 @@ def vectorize(ctx: Context, chunks: Iterable[Chunk]) -> Iterator[EmbeddedChunk]:
     # A batch is small, and its length is needed for the progress.
     batch = list(chunks)
     known = _known(ctx, batch)
+    model = ctx.services.embedder.model
     for start in range(0, len(batch), _GROUP):
         ctx.check_cancelled()
         group = batch[start : start + _GROUP]
@@ -25,7 +26,7 @@ def vectorize(ctx: Context, chunks: Iterable[Chunk]) -> Iterator[EmbeddedChunk]:
         made = iter(ctx.services.embedder.embed_passages(fresh) if fresh else ())
         for chunk in group:
             vector = known.get(hash_of(chunk.passage))
-            yield EmbeddedChunk(chunk, next(made).astype("<f4").tobytes() if vector is None else vector)
+            yield EmbeddedChunk(chunk, next(made).astype("<f4").tobytes() if vector is None else vector, model)
         ctx.progress((start + len(group)) / len(batch))
     reused = sum(hash_of(chunk.passage) in known for chunk in batch)
     ctx.note(chunks=len(batch), reused=reused)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from common.access import Subject
 from functions.http.audit import list_audit
 from functions.http.auth import change_password, log_in, log_out, who_am_i
+from functions.http.bindings import create_binding, delete_binding, list_bindings
 from functions.http.contents import download, read_chunks, read_text
 from functions.http.dead_letters import (
     forget_dead_letter,
@@ -38,6 +39,7 @@ from functions.http.knowledge_bases import (
     list_bases,
     list_members,
     put_member,
+    reindex_base,
     remove_member,
 )
 from functions.http.parts import abort_upload, complete_upload, list_parts, sign_parts
@@ -124,9 +126,13 @@ ENDPOINTS = (
     Endpoint("GET", "/knowledge-bases/{knowledge_base_id}", get_base, reads(BASE)),
     Endpoint("PATCH", "/knowledge-bases/{knowledge_base_id}", change_base, owns(BASE)),
     Endpoint("DELETE", "/knowledge-bases/{knowledge_base_id}", delete_base, owns(BASE), 202),
+    Endpoint("POST", "/knowledge-bases/{knowledge_base_id}/reindex", reindex_base, owns(BASE), 202),
     Endpoint("GET", "/knowledge-bases/{knowledge_base_id}/members", list_members, reads(BASE)),
     Endpoint("PUT", "/knowledge-bases/{knowledge_base_id}/members/{user_id}", put_member, owns(BASE)),
     Endpoint("DELETE", "/knowledge-bases/{knowledge_base_id}/members/{user_id}", remove_member, leaves(BASE), 204),
+    Endpoint("POST", "/bindings", create_binding, ADMINISTERS, 201),
+    Endpoint("GET", "/bindings", list_bindings, ADMINISTERS),
+    Endpoint("DELETE", "/bindings/{binding_id}", delete_binding, ADMINISTERS, 204),
     # Search
     Endpoint("POST", "/search", search, READS),
     Endpoint("POST", "/knowledge-bases/{knowledge_base_id}/search", search_base, reads(BASE)),

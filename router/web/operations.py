@@ -22,6 +22,7 @@ _TAGS = {
     "documents": "Documents",
     "tasks": "Tasks",
     "knowledge-bases": "Knowledge bases",
+    "bindings": "Knowledge bases",
     "search": "Search",
     "dead-letters": "Operation",
 }

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from common.context import Context, Target
 from common.errors import BrigadeError
 from common.index import Index, Row
+from common.index.locks import Locks
 from common.records import Chunk, EmbeddedChunk, Page
 from common.services import Services
 from common.settings import Settings
@@ -116,12 +117,20 @@ class BareLoop:
         return msgspec.json.decode(line, type=Loop), watch.usage
 
 
-class _LonelyIndex(Index):
+class _NoLocks(Locks):
     """Nobody else writes to its Milvus Lite, so it needs no lock, and so no Postgres."""
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def writing(self, collection: str) -> Iterator[None]:
         yield
+
+    flushing = searching = writing
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        yield
+
+    listing = naming
 
 
 class _Worker:
@@ -133,8 +142,8 @@ class _Worker:
 
         self._extract = EXTRACTORS[PDF.media_type]
         self._services = Services(settings)
-        self._index = _LonelyIndex(settings)
-        self._index.ensure(self._services.embedder.dimension)
+        self._index = Index(settings, locks=_NoLocks(settings))
+        self._index.ensure()
         self._services.embedder.embed_query("warm up")
 
     def loop(self, paths: Sequence[Path]) -> Loop:

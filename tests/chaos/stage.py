@@ -191,16 +191,15 @@ class Stage:
 
     def vectors(self) -> list[dict[str, Any]]:
         """Every row of the collection: id, document_id, version, text."""
-        settings = self.system.settings
+        collection = self.system.services.index.name
+        fields = ["id", "document_id", "passage", "skip"]
         found: list[dict[str, Any]] = []
         # The lock that writers hold: a read that overlaps a flush can miss rows.
-        with self.system.services.database.exclusive(f"milvus:{settings.collection}"):
-            self._milvus.load_collection(settings.collection)
-            pages = self._milvus.query_iterator(
-                settings.collection, filter='id != ""', output_fields=["id", "document_id", "text"], batch_size=1000
-            )
+        with self.system.services.database.exclusive(f"milvus:{collection}"):
+            self._milvus.load_collection(collection)
+            pages = self._milvus.query_iterator(collection, filter='id != ""', output_fields=fields, batch_size=1000)
             while page := pages.next():
-                found += page
+                found += ({**row, "text": row["passage"][row["skip"] :]} for row in page)
             pages.close()
         return found
 

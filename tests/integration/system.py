@@ -64,6 +64,7 @@ class System:
             "BRIGADE_OUTBOX_SECONDS": "1",
             "BRIGADE_TIDY_SECONDS": "1",
             "BRIGADE_EXPIRE_SECONDS": "1",
+            "BRIGADE_REINDEX_SECONDS": "0.5",
             "BRIGADE_UPLOAD_PART_BYTES": str(5 << 20),
             "BRIGADE_INDEX_FLUSH_SECONDS": "1",
             **settings,

@@ -30,6 +30,7 @@ from deploy.cli import app
 from functions.schedule.compare import audit, compare
 from functions.schedule.tidy import cut
 from router.table import DOCUMENT_DELETE, DOCUMENT_UPLOAD, PIPELINES
+from tests.tiny_model import manifest
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ class House:
     def __init__(self, settings: Settings) -> None:
         self.services = Services(settings)
         self.bucket = settings.bucket
-        self.services.index.ensure(DIMENSION)
+        self.services.index.ensure()
 
     def put(self, key: str, body: bytes = b"words") -> str:
         self.services.objects.put_stream(key, io.BytesIO(body), len(body))
@@ -117,9 +118,11 @@ class House:
 
 
 @pytest.fixture
-def house(settings: Settings) -> Iterator[House]:
-    """Nothing has any grace here, so that what is said does not wait for the clock."""
-    now = {"audit_grace_seconds": 0, "audit_settle_seconds": 0}
+def house(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """Nothing has any grace here, so that what is said does not wait for the clock. The model is only a manifest."""
+    manifest(DIMENSION).write(tmp_path)
+    monkeypatch.setenv("BRIGADE_MODEL_DIR", str(tmp_path))
+    now = {"audit_grace_seconds": 0, "audit_settle_seconds": 0, "model_dir": tmp_path}
     house = House(settings.model_copy(update=now))
     with closing(house.services):
         yield house
@@ -332,11 +335,12 @@ def test_what_shows_is_not_mended_by_other_bytes_that_have_failed(house: House) 
     assert house.sql("SELECT max(version) FROM tasks") == [(2,)]
 
 
-def test_what_ended_a_moment_ago_is_left_to_who_works_on_it(house: House, settings: Settings) -> None:
+def test_what_ended_a_moment_ago_is_left_to_who_works_on_it(house: House) -> None:
     replaced = house.document()
     house.complete(house.arrive(replaced.key, b"other words"))
     house.sql("UPDATE tasks SET tidied_at = now() WHERE id = :id RETURNING 1", id=replaced.task_id)
-    with closing(Services(settings)) as services:
+    with_grace = house.services.settings.model_copy(update={"audit_grace_seconds": 600})
+    with closing(Services(with_grace)) as services:
         assert compare(services, PIPELINES).findings == []
     assert set(house.found()) == {Kind.ORPHAN_VECTORS, Kind.STRAY_ARTIFACTS}
 

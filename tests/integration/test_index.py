@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
-from common.errors import ConfigurationError, Unavailable
+from common.errors import Unavailable
 from common.index import Hit, Index, Row
 from common.index.rows import encode
 from common.records import Chunk, EmbeddedChunk
 from common.settings import Settings
 from deploy.local.servers import LocalServers
+from tests.tiny_model import manifest
 
 pytestmark = pytest.mark.integration
 
 DIMENSION = 32
+MODEL = manifest(DIMENSION)
 
 
 def vector_of(text: str) -> NDArray[np.float32]:
@@ -76,8 +78,8 @@ def settings(servers: LocalServers) -> Settings:
 
 @pytest.fixture
 def index(settings: Settings) -> Iterator[Index]:
-    index = Index(settings)
-    index.ensure(DIMENSION)
+    index = Index(settings, MODEL)
+    index.ensure()
     yield index
     index.close()
 
@@ -117,7 +119,7 @@ def test_rows_that_somebody_else_wrote_are_passed_over_where_all_are_listed(inde
     index.upsert(rows("d1", "alpha"))
     with closing(MilvusClient(settings.milvus_uri)) as milvus:
         theirs = {**encode(rows("d2", "beta")[0]), "id": "x", "document_id": 'a" or version > 0 --'}
-        milvus.upsert(settings.collection, [theirs])
+        milvus.upsert(index.name, [theirs])
     assert list(index.chunks()) == [[("d1", 1, 0)]]
 
 
@@ -223,18 +225,13 @@ def test_a_query_with_quotes_and_operators_is_only_words(index: Index) -> None:
 
 
 def test_any_number_may_ensure_the_collection_at_once(settings: Settings) -> None:
-    indexes = [Index(settings) for _ in range(4)]
+    indexes = [Index(settings, MODEL) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda one: one.ensure(DIMENSION), indexes))
+        list(pool.map(lambda one: one.ensure(), indexes))
     indexes[0].upsert(rows("d1", "alpha"))
     assert [hit.document_id for hit in find(indexes[3], "alpha")] == ["d1"]
     for one in indexes:
         one.close()
-
-
-def test_a_model_of_another_dimension_is_refused_with_advice(index: Index) -> None:
-    with pytest.raises(ConfigurationError, match="BRIGADE_COLLECTION"):
-        index.ensure(DIMENSION + 1)
 
 
 def test_writers_in_two_processes_lose_nothing_even_if_the_server_is_killed(
@@ -254,11 +251,11 @@ def test_writers_in_two_processes_lose_nothing_even_if_the_server_is_killed(
 
 
 def test_who_lets_go_of_the_lock_too_early_loses_nothing(
-    settings: Settings, servers: LocalServers, index: Index, monkeypatch: pytest.MonkeyPatch
+    servers: LocalServers, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a writer that is killed, or out of patience, while the server is still at its request."""
-    monkeypatch.setattr(index, "_alone", nullcontext)
-    monkeypatch.setattr(index, "_flush", lambda: index._server.call("flush", settings.collection))
+    monkeypatch.setattr(index.current, "_alone", nullcontext)
+    monkeypatch.setattr(index.current, "_flush", lambda: index._server.call("flush", index.name))
 
     def write(document: int) -> None:
         index.upsert(rows(f"d{document}", "one", "two"))
@@ -273,7 +270,7 @@ def test_who_lets_go_of_the_lock_too_early_loses_nothing(
 
 
 def _write(settings: Settings, writer: int) -> None:
-    index = Index(settings)
+    index = Index(settings, MODEL)
 
     def write(document: int) -> None:
         index.upsert(rows(f"w{writer}d{document}", "one", "two"))
@@ -312,7 +309,7 @@ def test_a_server_that_takes_calls_and_never_answers_is_unavailable_within_the_t
 
 def _assert_unavailable(settings: Settings, listener: socket.socket) -> None:
     uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    index = Index(settings.model_copy(update={"milvus_uri": uri, "server_timeout_seconds": 1}))
+    index = Index(settings.model_copy(update={"milvus_uri": uri, "server_timeout_seconds": 1}), MODEL)
     for attempt in (index.ping, lambda: find(index, "alpha"), lambda: index.upsert(rows("d1", "alpha"))):
         started = time.monotonic()
         with pytest.raises(Unavailable, match="Milvus did not answer"):

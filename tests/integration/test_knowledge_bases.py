@@ -56,7 +56,11 @@ def error(answer: httpx.Response) -> tuple[int, str]:
 
 def test_a_base_tells_what_it_holds_and_who_may_what(worker: System, one: Person) -> None:
     base = make(one, name=" Ｍanuals\u0007 ", description="How to", chunking={"size": 64, "overlap": 8})
-    assert (base["name"], base["chunking"], base["role"]) == ("Ｍanuals", {"size": 64, "overlap": 8}, "owner")
+    assert (base["name"], base["chunking"], base["role"]) == (
+        "Ｍanuals",
+        {"size": 64, "overlap": 8, "by": "heading"},
+        "owner",
+    )
     assert (base["owner_id"], base["document_count"], base["chunk_count"]) == (one.id, 0, 0)
     upload(worker, one.http, "a.txt", WORDS, knowledge_base_id=base["name"])
     told = one.get(f"/knowledge-bases/{base['id']}")
@@ -103,7 +107,57 @@ def test_documents_are_split_as_their_base_says(worker: System, one: Person) -> 
         counts[base] = len(one.get(f"/documents/{document}/chunks", limit=200)["items"])
     assert counts[small] >= 40 > 10 > counts[one.base]
     back = one.http.patch(f"/v1/knowledge-bases/{small}", json={"chunking": None}).json()
-    assert back["chunking"] == one.get(f"/knowledge-bases/{one.base}")["chunking"] == {"size": 256, "overlap": 32}
+    assert (
+        back["chunking"]
+        == one.get(f"/knowledge-bases/{one.base}")["chunking"]
+        == {
+            "size": 256,
+            "overlap": 32,
+            "by": "heading",
+        }
+    )
+
+
+def test_a_base_is_re_indexed_after_its_chunking_was_changed(worker: System, one: Person) -> None:
+    whole = " ".join(f"Sentence number {n} speaks of the axolotl and of canals." for n in range(40)).encode()
+    base = make(one)["id"]
+    document = upload(worker, one.http, "a.txt", whole, knowledge_base_id=base)
+    before = one.get(f"/knowledge-bases/{base}")
+    assert (before["stale"], before["reindexing"]) == (0, None)
+    chunking = {"size": 16, "overlap": 0, "by": "page"}
+    changed = one.http.patch(f"/v1/knowledge-bases/{base}", json={"chunking": chunking}).json()
+    assert (changed["stale"], changed["chunk_count"]) == (1, before["chunk_count"])
+    answer = one.http.post(f"/v1/knowledge-bases/{base}/reindex")
+    assert (answer.status_code, answer.json()["reindexing"]["remaining"]) == (202, 1)
+
+    def done() -> bool:
+        assert found(one, knowledge_base_ids=[base]) == {document}, "it is in sight all the time"
+        return one.get(f"/knowledge-bases/{base}")["reindexing"] is None
+
+    wait_for(done, "the base is re-indexed")
+    after = one.get(f"/knowledge-bases/{base}")
+    assert (after["stale"], after["chunk_count"] >= 40, after["chunking"]) == (0, True, chunking)
+    assert one.get(f"/documents/{document}")["version"] == 2
+
+
+def test_what_is_dropped_under_a_bound_prefix_is_that_bases_and_that_owners(worker: System, one: Person) -> None:
+    base, prefix = make(one)["id"], f"incoming/{uuid4()}/"
+    body = {"prefix": prefix, "knowledge_base_id": base}
+    assert error(one.http.post("/v1/bindings", json=body)) == (403, "FORBIDDEN")
+    made = worker.http.post("/v1/bindings", json=body)
+    assert made.status_code == 201, made.text
+    assert (made.json()["user_id"], made.json()["bucket_name"]) == (one.id, worker.settings.bucket)
+    assert error(worker.http.post("/v1/bindings", json=body)) == (409, "PREFIX_TAKEN")
+    assert error(worker.http.post("/v1/bindings", json=body | {"prefix": "x/"})) == (422, "PREFIX_NOT_WATCHED")
+    dropped = worker.ingest(f"{prefix}a.txt", WORDS).document_id
+    assert found(one, knowledge_base_ids=[base]) == {dropped}
+    assert one.get(f"/documents/{dropped}")["user_id"] == one.id
+    made_id = made.json()["id"]
+    assert made_id in {each["id"] for each in worker.http.get("/v1/bindings").json()["items"]}
+    assert worker.http.delete(f"/v1/bindings/{made_id}").status_code == 204
+    assert error(worker.http.delete(f"/v1/bindings/{made_id}")) == (404, "NOT_FOUND")
+    entries = worker.http.get("/v1/audit", params={"subject": made_id}).json()["items"]
+    assert [entry["action"] for entry in entries] == ["binding.delete", "binding.create"]
 
 
 def test_what_is_shared_is_seen_and_what_is_not_is_never_found(worker: System, one: Person, other: Person) -> None:

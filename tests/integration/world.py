@@ -17,6 +17,7 @@ from tests.integration.system import System
 
 Line = Endpoint | Form | StreamEndpoint
 
+_UNKNOWN = {"prefix": "bb_unknown00", "letter_id": "unknown", "binding_id": "unknown"}
 # A socket's close codes as the statuses that they stand for.
 _CLOSED = {4001: 401, 4003: 403, 4004: 404}
 
@@ -86,7 +87,7 @@ class World:
         if line.rule.subject is Subject.KNOWLEDGE_BASE and caller.user_id:
             # A member who is named is the caller: about others the handler decides.
             place = replace(place, user_id=caller.user_id)
-        path = prefix + line.path.format_map({"prefix": "bb_unknown00", "letter_id": "unknown", **vars(place)})
+        path = prefix + line.path.format_map(_UNKNOWN | vars(place))
         if line.method == "WS":
             return self.socket(caller, path)
         answer = self.ask(caller, line.method, path, **_content(line))

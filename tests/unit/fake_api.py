@@ -139,6 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answered_as_told()
 
+    def do_PATCH(self) -> None:
+        self._answered_as_told()
+
     def do_PUT(self) -> None:
         if self._answered_as_told():
             return

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.embedding import MANIFEST, MODEL, TOKENIZER, WINDOW_CHARACTERS, Embedder, Manifest, Tokens
+from common.embedding import WINDOW_CHARACTERS, Embedder, Tokens
 from common.errors import ConfigurationError
+from common.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 from common.settings import Settings
 from deploy.models import build
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
+from threading import RLock
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ from common.index.rows import MAX_TEXT_BYTES, encode, one_of
 from common.index.schema import LITE_ANALYZER, MILVUS_ANALYZER, collection_schema
 from common.records import Chunk, EmbeddedChunk
 from common.settings import Settings
+from tests.tiny_model import manifest
 
 
 def row(text: str = "text") -> Row:
@@ -53,48 +56,49 @@ class RecordingServer:
         self.lite = lite
         self.calls: list[str] = []
 
-    def call(self, name: str, *_: object, **__: object) -> None:
+    def call(self, name: str, *_: object, **__: object) -> list[str]:
         self.calls.append(name)
+        return []  # no other collection
 
 
-def index_of(server: Any, monkeypatch: pytest.MonkeyPatch) -> Index:
-    index = Index(Settings(index_flush_rows=128))
+def index_of(server: Any, monkeypatch: pytest.MonkeyPatch, locks: Any) -> Index:
+    """It has one collection."""
+    index = Index(Settings(index_flush_rows=128), manifest(1))
     monkeypatch.setattr(index, "_server", server)
+    monkeypatch.setattr(index, "_locks", locks)
     return index
 
 
 def test_a_full_milvus_is_written_without_lock_or_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     server = RecordingServer(lite=False)
-    index = index_of(server, monkeypatch)
-    monkeypatch.setattr(index, "_database", None)  # whoever asks it for a lock fails
-    monkeypatch.setattr(index, "_searching", None)
+    index = index_of(server, monkeypatch, SimpleNamespace(opening=RLock()))  # whoever asks it for a lock fails
     assert index.upsert(row() for _ in range(300)) == 300
     index.delete_document("d1")
     index.flush()
-    assert set(server.calls) == {"upsert", "delete"}
+    assert set(server.calls) == {"upsert", "list_collections", "delete"}
 
 
 def test_milvus_lite_is_flushed_in_the_middle_of_a_long_document_but_never_for_a_short_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = RecordingServer(lite=True)
-    index = index_of(server, monkeypatch)
     held: list[str] = []
 
     class Lock:
-        def __init__(self, name: str) -> None:
-            held.append(name)
+        opening = RLock()
 
-        def __enter__(self) -> None: ...
+        def __getattr__(self, name: str) -> Any:
+            def hold(*_: str) -> AbstractContextManager[None]:
+                held.append(name)
+                return nullcontext()
 
-        def __exit__(self, *_: object) -> None: ...
+            return hold
 
-    monkeypatch.setattr(index, "_database", SimpleNamespace(exclusive=Lock))
-    monkeypatch.setattr(index, "_searching", SimpleNamespace(exclusive=Lock))
+    index = index_of(server, monkeypatch, Lock())
     index.upsert(row() for _ in range(100))
     assert server.calls == ["upsert"] * 2
     server.calls.clear()
     index.upsert(row() for _ in range(300))
     assert server.calls == ["upsert", "upsert", "flush", "upsert", "upsert", "flush", "upsert"]
-    assert held.count("milvus:chunks") == 7, "one hold for each batch, so that others get their turn"
-    assert held.count("milvus-flush:chunks") == 2, "searches wait for a flush only"
+    assert held.count("writing") == 7, "one hold for each batch, so that others get their turn"
+    assert held.count("flushing") == 2, "searches wait for a flush only"

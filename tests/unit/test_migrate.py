@@ -20,11 +20,9 @@ from deploy import migrate
 
 def test_queues_are_there_before_the_rules_that_make_the_store_send(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    services = SimpleNamespace(
-        objects=None, index=SimpleNamespace(ensure=lambda _: done.append("collection")), close=lambda: None
-    )
+    services = SimpleNamespace(objects=None, close=lambda: None)
     monkeypatch.setattr(migrate, "Services", lambda _: services)
-    monkeypatch.setattr("deploy.migrate.Manifest.read", lambda _: SimpleNamespace(dimension=384))
+    monkeypatch.setattr(migrate, "prepare_index", lambda *_, **__: done.append("collection"))
     monkeypatch.setattr(migrate, "migrate", lambda _: done.append("tables"))
     monkeypatch.setattr(migrate, "_admin_key", lambda _: done.append("key"))
     monkeypatch.setattr(migrate, "_topology", lambda _: done.append("queues"))

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.embedding import MANIFEST, MODEL, TOKENIZER, Embedder, Manifest, Tokens
+from common.embedding import Embedder, Tokens
 from common.errors import ConfigurationError
+from common.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 from deploy import models
 from deploy.e5_weights import BLOCK, FLOAT32, MAGIC, Q4_0, Weights
 

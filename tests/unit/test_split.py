@@ -30,7 +30,10 @@ def _split(pages: Iterable[str], *, size: int = 16, overlap: int = 0, tokens: An
     given = _DEFAULTS.model_copy(update={"chunk_tokens": size, "chunk_overlap_tokens": overlap})
     ctx = context(settings=given, tokens=tokens or Words())
     chunks = list(split(ctx, [Page(number, page) for number, page in enumerate(pages, start=1)]))
-    assert ctx.details == {"chunks": len(chunks)}
+    assert ctx.details == {
+        "chunks": len(chunks),
+        "chunking": {"size": min(size, ctx.services.tokens.max_tokens), "overlap": overlap, "by": "heading"},
+    }
     return chunks
 
 

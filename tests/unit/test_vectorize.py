@@ -17,6 +17,8 @@ from functions.ingest.vectorize import vectorize
 class CountingEmbedder:
     """A text's vector is its length and how many texts came before it."""
 
+    model = "m"
+
     def __init__(self) -> None:
         self.texts: list[str] = []
 
@@ -39,6 +41,7 @@ def test_each_chunk_gets_its_own_vector_as_little_endian_float32_in_order() -> N
     ctx = context(CountingEmbedder())
     made = list(vectorize(ctx, iter(chunks(40))))
     assert [one.chunk for one in made] == chunks(40)
+    assert {one.model for one in made} == {"m"}
     assert [np.frombuffer(one.vector, "<f4").tolist() for one in made] == [[n, n] for n in range(40)]
     assert ctx.details == {"chunks": 40, "reused": 0}
 
