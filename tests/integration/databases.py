@@ -10,7 +10,8 @@ import psycopg2
 from psycopg2 import extensions
 from psycopg2.sql import SQL, Identifier, Literal
 
-# Everything that a test could change beside rows.
+# Tables, their columns, indexes and triggers, and functions: a test that changes more of them than this sees needs a
+# database of its own making.
 _SHAPE = """
     SELECT md5(string_agg(class::text, ',' ORDER BY class.oid)) || (SELECT count(*) FROM pg_proc)
     FROM (SELECT oid, relname, relnatts, relhastriggers, relchecks FROM pg_class

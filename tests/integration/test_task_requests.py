@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from common import documents, open_uploads, removals, steps, uploads
+from common import documents, open_uploads, removals, steps
 from common.context import Context
 from common.errors import Conflict, Rejected, Retryable, Unavailable
 from common.events import ObjectCreated
@@ -114,12 +114,8 @@ def test_a_deletion_cannot_be_cancelled(rig: Rig) -> None:
     assert rig.task(task_id)["status"] == "RUNNING"
 
 
-def announced(rig: Rig, expires_seconds: float) -> uploads.Announcement:
-    return rig.announce(expires_seconds)
-
-
 def test_what_arrives_for_a_cancelled_announcement_changes_nothing(rig: Rig) -> None:
-    upload = announced(rig, 60)
+    upload = rig.announce(60)
     cancel(rig, upload.task_id)
     with rig.database.transaction() as connection:
         event = ObjectCreated("b", upload.key, f"{1:032X}", etag="e1", size=5)
@@ -289,7 +285,7 @@ def test_a_task_with_a_newer_version_is_not_tried_again(rig: Rig) -> None:
 
 
 def test_a_task_whose_object_never_came_is_not_tried_again(rig: Rig) -> None:
-    upload = announced(rig, -1)
+    upload = rig.announce(-1)
     with rig.database.transaction() as connection:
         (expired,) = open_uploads.expired(connection, limit=1)
         assert open_uploads.expire(connection, expired)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,3 +212,13 @@ def test_a_manifest_with_another_dimension_is_refused(broken: Path, tokens: Toke
     manifest = msgspec.structs.replace(Manifest.read(broken), dimension=768)
     (broken / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     _refused(broken, tokens, r"makes 384 dimensions, manifest\.json says 768")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_onnx_runtime_starts_no_thread_of_its_own_to_report_what_is_run() -> None:
+    script = (
+        "import os, common, numpy; threads = lambda: len(os.listdir('/proc/self/task')); before = threads(); "
+        "import onnxruntime; print(threads() - before)"
+    )
+    told = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    assert subprocess.check_output([sys.executable, "-c", script], env=told, text=True).strip() == "0"
