@@ -128,9 +128,10 @@ def _wanted(pieces: list[Piece], chinese: bool) -> Iterator[tuple[str, str]]:
     levels = [heading.level for heading, _ in sections[1:]] + [0]
     for (heading, length), following in zip(sections, levels, strict=True):
         found = _NUMBERED.fullmatch(heading.text)
-        if found and length >= _LEAST_CHARACTERS and following <= heading.level:
-            if not chinese or _CJK.search(found["heading"]):
-                yield found["number"], " ".join(found["heading"].split())
+        if not found or length < _LEAST_CHARACTERS or following > heading.level:
+            continue
+        if not chinese or _CJK.search(found["heading"]):
+            yield found["number"], " ".join(found["heading"].split())
 
 
 def _without(pieces: Iterable[Piece], wanted: dict[str, str]) -> Iterator[Piece]:
