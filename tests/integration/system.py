@@ -57,6 +57,8 @@ class System:
             "BRIGADE_URL": self.url,
             "BRIGADE_API_KEY": self.key,
             "BRIGADE_API_PORT": str(api_port),
+            # From wherever a test runs a command.
+            "BRIGADE_MODEL_DIR": str(Settings().model_dir.resolve()),
             # All of the tests' people live at one address.
             "BRIGADE_LOGINS_PER_MINUTE": "0",
             "BRIGADE_FAILURES_PER_MINUTE": "0",

@@ -36,7 +36,7 @@ def truncated_pdf() -> bytes:
 
 BAD = {
     "empty.txt": (b"", "EMPTY_FILE"),
-    "picture.png": (b"\x89PNG\r\n\x1a\n" + bytes(100), "UNSUPPORTED_TYPE"),
+    "picture.png": (b"\x89PNG\r\n\x1a\n" + bytes(100), "FILE_DAMAGED"),
     "program.pdf": (b"\x7fELF\x02\x01\x01" + bytes(1000), "UNSUPPORTED_TYPE"),
     "truncated.pdf": (truncated_pdf(), "FILE_DAMAGED"),
     "secret.pdf": (documents.pdf("Nobody may read this.", user_password="secret"), "PASSWORD_PROTECTED"),

@@ -184,7 +184,7 @@ def test_what_is_shared_is_seen_and_what_is_not_is_never_found(worker: System, o
     assert error(search(other, f"/knowledge-bases/{uuid4()}/search")) == (404, "NOT_FOUND")
     assert error(search(other, document_ids=['" or knowledge_base_id != "'])) == (400, "INVALID_BODY")
     assert error(search(other, knowledge_base_ids=['" or 1 == 1 or "'])) == (404, "NOT_FOUND")
-    assert error(search(other, filters={"knowledge_base_id": base})) == (422, "FILTERS_NOT_SUPPORTED")
+    assert error(search(other, filters={"knowledge_base_id": base})) == (422, "UNKNOWN_FILTER_FIELD")
     assert share(one, base, other.name, "reader").json() == {
         "user_id": other.id,
         "username": other.name,

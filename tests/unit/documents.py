@@ -191,12 +191,15 @@ def docx_bomb(inflated_bytes: int, declared_bytes: int | None = None) -> bytes:
     # The same compressed mebibyte again and again: to compress two gigabytes takes half a minute.
     piece = squeeze.compress(b" " * _MIB) + squeeze.flush(zlib.Z_FULL_FLUSH)
     data = piece * (inflated_bytes // _MIB) + squeeze.flush()
-    name, declared = b"word/document.xml", inflated_bytes if declared_bytes is None else declared_bytes
-    # From APPNOTE.TXT: version, flags, method, time, date, CRC, compressed, uncompressed, name's and extra's length.
-    entry = struct.pack("<5H3I2H", 20, 0, 8, 0, 0, 0, len(data), declared, len(name), 0)
-    local = b"PK\x03\x04" + entry + name + data
-    directory = b"PK\x01\x02" + struct.pack("<H", 20) + entry + struct.pack("<3H2I", 0, 0, 0, 0, 0) + name
-    end = b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 1, 1, len(directory), len(local), 0)
+    declared = inflated_bytes if declared_bytes is None else declared_bytes
+    members = ((b"[Content_Types].xml", 0, b"", 0), (b"word/document.xml", 8, data, declared))
+    local = directory = b""
+    for name, method, content, size in members:
+        # From APPNOTE.TXT: version, flags, method, time, date, CRC, sizes compressed and not, lengths of name and extra.
+        entry = struct.pack("<5H3I2H", 20, 0, method, 0, 0, 0, len(content), size, len(name), 0)
+        directory += b"PK\x01\x02" + struct.pack("<H", 20) + entry + struct.pack("<3H2I", 0, 0, 0, 0, len(local)) + name
+        local += b"PK\x03\x04" + entry + name + content
+    end = b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 2, 2, len(directory), len(local), 0)
     return local + directory + end
 
 
