@@ -44,11 +44,11 @@ def test_an_announced_upload_needs_nothing_but_the_put(worker: System) -> None:
         for name in ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE", "STORE")
     ]
     questions = {"Who hands the water along?": "hand buckets of water", "开封的救火队伍叫什么？": "潜火队"}
-    for query, answer in questions.items():
+    for query, said in questions.items():
         for mode in ("hybrid", "dense", "keyword"):
             hit = worker.found(query, ticket.document_id, mode)[0]
             assert (hit.document_name, hit.page, hit.version) == ("消防 notes.md", 1, 1)
-            assert answer in hit.text
+            assert said in hit.text
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def docx_bomb(inflated_bytes: int, declared_bytes: int | None = None) -> bytes:
     members = ((b"[Content_Types].xml", 0, b"", 0), (b"word/document.xml", 8, data, declared))
     local = directory = b""
     for name, method, content, size in members:
-        # From APPNOTE.TXT: version, flags, method, time, date, CRC, sizes compressed and not, lengths of name and extra.
+        # From APPNOTE.TXT: version, flags, method, time, date, CRC, sizes packed and not, lengths of name and extra.
         entry = struct.pack("<5H3I2H", 20, 0, method, 0, 0, 0, len(content), size, len(name), 0)
         directory += b"PK\x01\x02" + struct.pack("<H", 20) + entry + struct.pack("<3H2I", 0, 0, 0, 0, len(local)) + name
         local += b"PK\x03\x04" + entry + name + content
