@@ -26,6 +26,7 @@ from tests.bench import (
     overload,
     report,
     retrieval,
+    search,
     sockets,
     streamed,
     sweep,
@@ -44,6 +45,7 @@ _MEASURES: dict[str, Measure] = {
     "latency": lambda system, corpus, options, say: latency.measure(system, corpus, options.latency, say),
     "growth": lambda system, corpus, options, say: growth.measure(system, corpus, options.documents, say),
     "retrieval": lambda system, corpus, _, say: retrieval.measure(system, corpus, say),
+    "search": lambda system, corpus, options, say: search.measure(system, corpus, options.chunks, say),
     "sweep": lambda system, corpus, options, say: sweep.measure(system, corpus, options.objects, say),
     "uploads": lambda system, corpus, _, say: uploads.measure(system, corpus, say),
     "sockets": lambda system, corpus, options, say: sockets.measure(system, corpus, options.sockets, say),
@@ -101,6 +103,7 @@ def _options(json: Path, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--overload", type=int, metavar="N", default=1000, help="documents in one user's flood")
     parser.add_argument("--latency", type=int, metavar="N", default=50, help="pages sent into an idle system")
     parser.add_argument("--documents", type=int, metavar="N", default=1000, help="documents to grow to")
+    parser.add_argument("--chunks", type=int, metavar="N", default=10_000, help="chunks to search among")
     parser.add_argument("--objects", type=int, metavar="N", default=10_000, help="objects to sweep")
     parser.add_argument("--sockets", type=int, metavar="N", default=1000, help="WebSockets on the API")
     parser.add_argument("--text-mb", type=int, metavar="N", default=100, help="size of the long text, MiB")

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from common.chunking import Chunking
 from common.context import Context, Target
@@ -45,6 +46,14 @@ class Question:
     text: str
     language: str
     answers: frozenset[tuple[str, int]]
+
+
+class Chapter(NamedTuple):
+    """`sections`: those that are asked for, as (heading, start, end) in its text."""
+
+    document: str
+    chunks: list[Chunk]
+    sections: list[tuple[str, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +98,7 @@ def fill(services: Services, corpus: Corpus, chunking: Chunking, say: Say) -> li
     for language in LANGUAGES:
         asked: list[tuple[str, str, int, int]] = []
         starts: dict[str, list[tuple[int, int]]] = {}
-        for path in corpus.chapters(language):
-            document = path.name.replace(".", "_")
-            pages, sections = read(services, path, chunking)
-            made = list(split(_context(services, document, chunking), pages))
+        for document, made, sections in split_chapters(services, corpus, language, chunking):
             services.index.upsert(_rows(services, document, made))
             starts[document] = [(chunk.start, chunk.number) for chunk in made]
             asked += ((heading, document, start, end) for heading, start, end in sections)
@@ -105,6 +111,13 @@ def fill(services: Services, corpus: Corpus, chunking: Chunking, say: Say) -> li
         say(f"{LANGUAGES[language]}: {chunks:,} chunks so far")
     services.index.flush()
     return questions
+
+
+def split_chapters(services: Services, corpus: Corpus, language: str, chunking: Chunking) -> Iterator[Chapter]:
+    for path in corpus.chapters(language):
+        document = path.name.replace(".", "_")
+        pages, sections = read(services, path, chunking)
+        yield Chapter(document, list(split(_context(services, document, chunking), pages)), sections)
 
 
 def read(services: Services, path: Path, chunking: Chunking) -> tuple[list[Page], list[tuple[str, int, int]]]:
