@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,17 @@ import pymupdf
 from common.errors import BrigadeError
 
 _PACKAGES = ("debian-reference-en", "debian-reference-zh-cn")
+# Debian's package, and where in it the chapters are, of a book in each language.
+_CHAPTERS = {
+    ("reference", "en"): (_PACKAGES[0], "usr/share/debian-reference/ch*.en.html"),
+    ("reference", "zh-cn"): (_PACKAGES[1], "usr/share/debian-reference/ch*.zh-cn.html"),
+    ("guide", "en"): ("installation-guide-amd64", "usr/share/doc/installation-guide-amd64/en/[ac]*.html"),
+    ("guide", "zh-cn"): ("installation-guide-amd64", "usr/share/doc/installation-guide-amd64/zh_CN/[ac]*.html"),
+}
+# What leads from page to page has headings of its own and of others.
+_AROUND = re.compile(
+    r"<title>.*?</title>|<div[^>]*class=\"navheader\".*?</table>|<div[^>]*class=\"navfooter\".*", re.DOTALL
+)
 # A page with less is a title, or blank.
 _LEAST_CHARACTERS = 500
 _MIB = 1 << 20
@@ -39,16 +51,17 @@ class Corpus:
         """The two books: 261 and 251 pages in version 2.100."""
         return [self._pdf(package) for package in _PACKAGES]
 
-    def chapters(self, language: str) -> list[Path]:
-        """Those of the book in "en" or "zh-cn", as HTML."""
-        directory = self._directory / f"chapters-{language}"
+    def chapters(self, book: str, language: str) -> list[Path]:
+        """Those of Debian's "reference" or installation "guide" in "en" or "zh-cn", as HTML."""
+        directory = self._directory / f"{book}-{language}"
         if not directory.exists():
-            with _unfolded(f"debian-reference-{language}", directory.with_suffix(".package")) as package:
+            name, pages = _CHAPTERS[book, language]
+            with _unfolded(name, directory.with_suffix(".package")) as package:
                 unfinished = directory.with_suffix(".new")
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
-                for page in package.glob(f"usr/share/debian-reference/ch*.{language}.html"):
-                    shutil.copy(page, unfinished)
+                for page in package.glob(pages):
+                    (unfinished / page.name).write_text(_AROUND.sub("", page.read_text("utf-8")), "utf-8")
                 unfinished.replace(directory)
         return sorted(directory.glob("*.html"))
 

@@ -89,7 +89,7 @@ def _questions(chunks: Sequence[Chunk]) -> Iterator[str]:
 
 
 def _chunks(services: Services, corpus: Corpus, language: str) -> Iterator[Chunk]:
-    for chapter in split_chapters(services, corpus, language, Chunking.usual(services.settings)):
+    for chapter in split_chapters(services, corpus, "reference", language, Chunking.usual(services.settings)):
         yield from chapter.chunks
 
 
