@@ -56,7 +56,7 @@ def worker(
 
 
 def scheduler() -> None:
-    """Run what happens by the clock: what was not sent, not told, given up, left behind, or is to be indexed again."""
+    """Run what happens by the clock: unsent messages, lost leases."""
     from router.scheduler import main
 
     main(settings())
