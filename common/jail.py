@@ -1,4 +1,5 @@
-"""Runs one Python function on one hostile file in a child process with limits; the caller outlives whatever happens.
+"""Runs one Python function, or one program of the machine, on one hostile file in a child process with limits; the
+caller outlives whatever happens.
 
 A *zygote* (common/jail_zygote.py), started when first needed, imports the function's module once and then forks a
 child for each run, so that a run costs milliseconds and not an interpreter's start. Zygote and children have none of

@@ -34,7 +34,7 @@ Kind = Literal["paragraph", "heading", "item", "row", "verbatim"]
 """What a block is. Verbatim: its lines are meant, as of code."""
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in points from the page's upper left corner."""
+"""Left, top, right, bottom, in points from the page's upper left corner; a picture has a point for each pixel."""
 
 
 class Block(NamedTuple):

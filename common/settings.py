@@ -185,11 +185,17 @@ class Settings(BaseSettings):
         None, description="The model of before, while documents are processed again for another: finds by meaning too"
     )
     embedding_threads: int = Field(_CPUS, gt=0, description="Texts a process embeds at once, one core each")
-    chunk_tokens: int = Field(256, ge=16, le=2048, description="Largest chunk, in the model's tokens")
+    chunk_tokens: int = Field(
+        256, ge=16, le=2048, description="Largest chunk, in the model's tokens, where a base says none"
+    )
     chunk_overlap_tokens: int = Field(32, ge=0, description="How much of a chunk's end its successor repeats")
-    chunk_by: Literal["heading", "page"] = Field("heading", description="Where a chunk ends in any case")
+    chunk_by: Literal["heading", "page"] = Field(
+        "heading", description="What ends a chunk, beside its page: its section, or nothing"
+    )
     collection: str = Field("chunks", description="What our Milvus collections begin with; each model has its own")
-    reindex_seconds: float = Field(5, gt=0, description="How often it is seen to what is to be processed again")
+    reindex_seconds: float = Field(
+        5, gt=0, description="How often what is left to re-index is begun, and old collections are dropped"
+    )
     reindex_documents: int = Field(
         100, gt=0, description="Documents of a knowledge base that are processed again at once, when it is re-indexed"
     )

@@ -1,4 +1,4 @@
-"""Knowledge bases, and who else may read or change them."""
+"""Knowledge bases, who else may read or change them, and which drops go into them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,15 @@
 """Bytes to pages: one file a format, each with `extract(path: Path, options: Options) -> Iterator[Page]`.
 
-To add a format, add its file and its line in `FORMATS`. Extractors run in the jail (functions/extractors/jailed.py):
-they may crash, loop or ask for all memory, and raise `Rejected` for whatever is wrong with the document.
+Pages are made of pieces (functions/pieces.py), lazily: `in_records(pieces, number)`; `text_records` where nothing is
+known but the text. Tables go through functions/extractors/tables.py, so that rows keep their headers in the same way
+everywhere. Page numbers count from 1 and never go back; a format without pages has one.
+
+To add a format, add its file and its line in `FORMATS`, and say in functions/ingest/types.py by what it is told from
+others: its first bytes, what its container holds, or, of texts that look alike, its name. doc.py and csv.py are short
+examples. What holds other documents has `members` as well (functions/members.py).
+
+Extractors run in the jail (functions/extractors/jailed.py), where nothing is but their file and code: they may crash,
+loop or ask for all memory, and raise `Rejected` for whatever is wrong with the document.
 """
 
 from __future__ import annotations
@@ -150,9 +158,11 @@ class Options:
     scans: list[int] = field(default_factory=list)
 
     def note(self, **details: Any) -> None:
+        """Add to the details of EXTRACT_TEXT, which clients see."""
         self.details.update(details)
 
     def scan(self, number: int) -> None:
+        """Leave this page to OCR. To be said before the page is yielded, which then comes with what text it has."""
         self.scans.append(number)
 
     def demand(self, *, pages: int = 0, characters: int = 0) -> None:
@@ -172,4 +182,6 @@ class Options:
 
 
 class Extractor(Protocol):
+    """`path`: the document, as it came. Yields at least one page, or raises `Rejected` naming what a person can do."""
+
     def __call__(self, path: Path, options: Options) -> Iterator[Page]: ...

@@ -26,8 +26,9 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 class DocumentView(msgspec.Struct, kw_only=True, frozen=True):
     """A document and its newest version, whose task `processing_status` and the error are of.
 
-    `file_type`: pdf, docx, html, markdown, text; of what cannot be read, the end of its name. `shown_version`: the one
-    that search shows, none before one is complete. `parent_id`: the archive or e-mail that it was in.
+    `file_type`: pdf, docx, xlsx, eml, code and so on, by its content; of what cannot be read, the end of its name.
+    `shown_version`: the one that search shows, none before one is complete. `parent_id`: the archive or e-mail that it
+    was in.
     """
 
     id: str

@@ -56,7 +56,8 @@ class WideSearchRequest(SearchRequest):
 
 
 class PlaceView(msgspec.Struct, kw_only=True, frozen=True):
-    """A line on a page. `box`: left, top, right, bottom, in points from the page's upper left corner."""
+    """A line on a page. `box`: left, top, right, bottom, in points from the page's upper left corner; of a picture, in
+    its pixels."""
 
     page: int
     box: Box
@@ -71,7 +72,7 @@ class NeighbourView(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class HitView(msgspec.Struct, kw_only=True, frozen=True):
-    """A passage: the characters [start, end) of its document's text. Pages begin at 1.
+    """A passage: the characters [start, end) of its document's clean text. Pages begin at 1.
 
     `headings`: those it stands under. `places`: its lines, of formats that have places. `found_by`: dense (by
     meaning), keyword, or both. `highlights`: where its text has the question's words. `before`, `after`: the chunks
