@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import onnxruntime
 
+from common.chunking import largest
 from common.embedding import Embedder, Tokens, inputs_of
 from common.errors import ConfigurationError
 from common.manifest import MANIFEST, MODEL, TOKENIZER, Manifest, Pooling, checksum
@@ -198,7 +199,7 @@ def _embed(directory: Path, manifest: Manifest) -> None:
             f"The model in {directory} makes the same vector of two sentences that have nothing in common: is "
             f"{TOKENIZER} its own?"
         )
-    if tokens.max_tokens < 16:  # the least that a base may ask for: functions/http/knowledge_bases.py
+    if largest(tokens.max_tokens) < 16:  # the least that a base may ask for: functions/http/knowledge_bases.py
         raise ConfigurationError(f"Beside its prefix the model in {directory} takes only {tokens.max_tokens} tokens.")
 
 

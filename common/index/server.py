@@ -23,6 +23,8 @@ _GRPC_OPTIONS = {
     # gRPC waits up to 2 minutes before it tries a server again that was away for a while, and fails calls meanwhile.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
+    # Milvus Lite ends a connection that asks more often whether it is alive; pymilvus does every 10 s.
+    "grpc.keepalive_time_ms": 330_000,
     # That wait is otherwise shared by all channels of the process.
     "grpc.use_local_subchannel_pool": 1,
 }

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 
 from common import access, audit, knowledge_bases, paging, reindexing
 from common.access import Role, Subject
-from common.chunking import Boundary, Chunking
+from common.chunking import Boundary, Chunking, largest
 from common.errors import NotFound, Refused, RequestError
 from common.http import Call
 from common.knowledge_bases import Present
@@ -225,7 +225,7 @@ def _read(call: Call, connection: Connection, base_id: str) -> BaseView:
 
 
 def _present(services: Services) -> Present:
-    return Present(Chunking.usual(services.settings), services.tokens.max_tokens, services.index.name)
+    return Present(Chunking.usual(services.settings), largest(services.tokens.max_tokens), services.index.name)
 
 
 def _view(services: Services, row: RowMapping | None) -> BaseView:
@@ -255,9 +255,12 @@ def _clean(name: str) -> str:
 def _checked(services: Services, chunking: ChunkingView | None) -> Chunking | None:
     if chunking is None:
         return None
-    most = services.tokens.max_tokens
+    most = largest(services.tokens.max_tokens)
     if chunking.size > most:
-        raise Refused(f"The embedding model takes {most} tokens at once: no chunk can be larger.", code="CHUNK_SIZE")
+        raise Refused(
+            f"Beside the headings above it, the embedding model takes {most} tokens at once: no chunk can be larger.",
+            code="CHUNK_SIZE",
+        )
     if chunking.overlap * 2 >= chunking.size:
         raise Refused("The overlap must be less than half of the size.", code="CHUNK_OVERLAP")
     return Chunking(chunking.size, chunking.overlap, chunking.by)

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import NamedTuple
 
-from common.chunking import Chunking
+from common.chunking import Chunking, heading_room
 from common.context import Context
 from common.embedding import Tokens
 from common.records import Chunk, Line, Page, Place
 from functions.ingest.segments import EDGE_TOKENS, LONGEST, Segment, Sentence, segments
 
-# What headings may take of what the model reads at once; the innermost are kept.
-HEADING_TOKENS = 48
 _HEADING_CHARACTERS = 200
 
 Path = tuple[str, ...]
@@ -28,15 +26,15 @@ def split(ctx: Context, pages: Iterable[Page]) -> Iterator[Chunk]:
     `chunk_overlap_tokens`. Notes `chunks`, and the `chunking` that made them.
     """
     tokens = ctx.services.tokens
-    chunking = ctx.target.chunking or Chunking.usual(ctx.services.settings)
-    limit = min(chunking.size, tokens.max_tokens - HEADING_TOKENS)
+    chunking = (ctx.target.chunking or Chunking.usual(ctx.services.settings)).within(tokens.max_tokens)
+    limit = chunking.size
     places = _Places()
     packer = _Packer(tokens, limit, chunking, places)
     for segment in segments(places.watch(pages), tokens, limit):
         ctx.check_cancelled()
         yield from packer.add(segment)
     yield from packer.emit()
-    ctx.note(chunks=packer.number, chunking=asdict(chunking.within(tokens.max_tokens)))
+    ctx.note(chunks=packer.number, chunking=asdict(chunking))
 
 
 class _Held(NamedTuple):
@@ -124,7 +122,7 @@ class _Packer:
 
 
 class _Outline:
-    """The headings under which the text stands that is read just now."""
+    """The headings under which the text stands that is read just now; the innermost, if they are long."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -143,7 +141,7 @@ class _Outline:
 
     def _refresh(self) -> None:
         path: list[str] = []
-        room = HEADING_TOKENS
+        room = heading_room(self._tokens.max_tokens)
         for _, heading in reversed(self._above):
             # The newline behind it, and its first word's mark, are a token at most.
             room -= self._tokens.count(heading) + 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.chunking import Chunking
+from common.chunking import HEADING_TOKENS, Chunking, largest
 from common.embedding import Tokens
 from common.index.rows import MAX_TEXT_BYTES
 from common.records import Chunk, Page
@@ -19,7 +19,7 @@ from common.settings import Settings
 from functions.extractors import Options, text
 from functions.ingest import sentences
 from functions.ingest.preprocess import preprocess
-from functions.ingest.split import HEADING_TOKENS, split
+from functions.ingest.split import split
 from tests.unit import documents
 from tests.unit.stand_ins import Words, context
 
@@ -32,7 +32,7 @@ def _split(pages: Iterable[str], *, size: int = 16, overlap: int = 0, tokens: An
     chunks = list(split(ctx, [Page(number, page) for number, page in enumerate(pages, start=1)]))
     assert ctx.details == {
         "chunks": len(chunks),
-        "chunking": {"size": min(size, ctx.services.tokens.max_tokens), "overlap": overlap, "by": "heading"},
+        "chunking": {"size": min(size, largest(ctx.services.tokens.max_tokens)), "overlap": overlap, "by": "heading"},
     }
     return chunks
 
@@ -122,6 +122,13 @@ def test_a_sentence_longer_than_a_chunk_is_cut_between_tokens() -> None:
         "w" + " w" * 6 + " w.",
     ]
     assert _texts(["字" * 40]) == ["字" * 16, "字" * 16, "字" * 8]
+
+
+def test_a_model_that_takes_little_at_once_leaves_room_for_more_than_headings() -> None:
+    class Few(Words):
+        max_tokens = 40
+
+    assert max(map(Words().count, _texts([_words(200)], size=2048, tokens=Few()))) == 30
 
 
 def test_the_models_limit_is_above_the_setting() -> None:

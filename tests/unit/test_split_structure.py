@@ -8,10 +8,10 @@ from typing import Any, Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.chunking import Chunking
+from common.chunking import HEADING_TOKENS, Chunking
 from common.records import Chunk, Line, Page
 from common.settings import Settings
-from functions.ingest.split import HEADING_TOKENS, split
+from functions.ingest.split import split
 from functions.pieces import Piece, compose
 from tests.unit.stand_ins import Words, context
 
