@@ -87,7 +87,7 @@ class Behind:
         self.database = self
         self.limits = Limits(self.settings)
         self.authenticator = SimpleNamespace(principal=lambda _: Principal("admin", is_admin=True))
-        self.index = SimpleNamespace(search=self.search)
+        self.index = SimpleNamespace(search=self.search, wants_previous=False)
         self.embedder = SimpleNamespace(embed_query=lambda _: None)
         self.down: Exception | None = None
         self.search_fails: Exception = AssertionError("not asked for")
@@ -108,7 +108,7 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
     monkeypatch.setattr(api, "Services", lambda _: made)
     monkeypatch.setattr("common.access.visible_bases", lambda *_: ["default"])
     monkeypatch.setattr("common.access.demand", lambda *_, **__: None)
-    monkeypatch.setattr("common.documents.showing", lambda *_: {})
+    monkeypatch.setattr("common.shown.showing", lambda *_: {})
     return made
 
 
