@@ -19,7 +19,8 @@ STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE
 class FakeApi:
     """`looks`: after how many a task ends. Names in `failing` end as FAILED, those in `refused` the store refuses.
 
-    `answers`: to further calls, by method and path; what else they were sent is in `asked`.
+    `more`: the cursor that a search answers. `answers`: to further calls, by method and path; what else they were
+    sent is in `asked`.
     """
 
     url: str
@@ -28,6 +29,7 @@ class FakeApi:
     refused: frozenset[str] = frozenset()
     readiness: list[dict[str, Any]] = field(default_factory=list)
     hits: list[dict[str, Any]] = field(default_factory=list)
+    more: str | None = None
     names: dict[str, str] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
     store_headers: list[dict[str, str]] = field(default_factory=list)
@@ -134,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*self.api.announce(body))
         else:
             self.api.searches.append(body)
-            self._answer(200, {"hits": self.api.hits, "took_ms": 3.5})
+            self._answer(200, {"hits": self.api.hits, "took_ms": 3.5, "next_cursor": self.api.more})
 
     def do_DELETE(self) -> None:
         self._answered_as_told()
