@@ -23,6 +23,10 @@ from deploy.client import Document
 BaseOption = Annotated[str | None, typer.Option("--kb", metavar="NAME", help="A knowledge base: its name or its id.")]
 
 
+# Enough to tell one document from another.
+_ID_CHARACTERS = 8
+
+
 class State(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
@@ -159,10 +163,10 @@ def _size(document: Document) -> str:
 
 
 def _name(document: Document, asked: str | None) -> str:
-    """With what it was in, unless that was asked for."""
+    """With the beginning of what it was in, unless that was asked for: --json has all of it."""
     if document.parent_id in (None, asked):
         return document.name
-    return f"{document.name}\n  in {document.parent_id}"
+    return f"{document.name}\nin {document.parent_id[:_ID_CHARACTERS]}…"
 
 
 def _print_outcome(outcome: Outcome) -> None:

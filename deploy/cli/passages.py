@@ -16,8 +16,6 @@ from deploy.client import Hit, Span
 _EXCERPT_CHARACTERS = 240
 _INDENT = (0, 0, 0, 3)
 _SPACE = re.compile(r"\s+")
-# Between two of these a line break is no space.
-_CJK = re.compile(r"[\u2e80-\u9fff\uff00-\uffef]")
 _LISTS = {"dense": "meaning", "keyword": "words"}
 
 
@@ -85,20 +83,12 @@ def _one_line(text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
     kept: list[int] = []
     at = 0
     for run in _SPACE.finditer(text):
-        kept += range(at, run.start())
-        if _parts_words(text, *run.span()):
-            kept.append(run.start())
-        at = run.end()
+        first, last = run.span()
+        kept += range(at, first + (first > 0 and last < len(text)))
+        at = last
     kept += range(at, len(text))
     line = "".join(" " if text[one].isspace() else text[one] for one in kept)
     return line, [(bisect_left(kept, first), bisect_left(kept, last)) for first, last in spans]
-
-
-def _parts_words(text: str, start: int, end: int) -> bool:
-    """Whether the white space in [start, end) does."""
-    if start == 0 or end == len(text):
-        return False
-    return not ("\n" in text[start:end] and _CJK.match(text, start - 1) and _CJK.match(text, end))
 
 
 def _best_start(text: str, highlights: Sequence[Span], width: int) -> int:

@@ -62,7 +62,7 @@ def test_a_short_passage_is_shown_whole() -> None:
 def test_what_the_api_highlights_is_highlighted_where_it_is_on_one_line() -> None:
     text = " The\n\n bucket is\tfull of\nwater. "
     assert highlighted(text, (7, 13), (17, 21), (25, 30)) == ["bucket", "full", "water"]
-    assert highlighted("起火便出\n动。", (2, 7)) == ["便出动。"]
+    assert highlighted("水桶接力\n\n救火", (0, 2), (6, 8)) == ["水桶", "救火"]
 
 
 def test_a_highlight_that_the_excerpts_edge_cuts_is_highlighted_up_to_it() -> None:
@@ -77,8 +77,8 @@ def test_the_part_with_most_different_words_wins_over_one_that_repeats_a_word() 
     assert "A leather bucket by the door." in shown("leather bucket door", text)
 
 
-def test_line_breaks_within_chinese_leave_no_space() -> None:
-    assert shown("", "一旦起火便立即出\n动。\nA word\nmore") == "一旦起火便立即出动。 A word more"
+def test_a_heading_and_what_is_under_it_stay_apart_in_chinese_too() -> None:
+    assert shown("", "2. 水桶接力\n\n邻居们排成一列。\n") == "2. 水桶接力 邻居们排成一列。"
 
 
 @pytest.mark.parametrize("hostile", ["[bold]text[/bold]", "a\x1b]0;title\x07b"])
