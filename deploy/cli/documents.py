@@ -166,7 +166,7 @@ def _name(document: Document, asked: str | None) -> str:
     """With the beginning of what it was in, unless that was asked for: --json has all of it."""
     if document.parent_id in (None, asked):
         return document.name
-    return f"{document.name}\nin {document.parent_id[:_ID_CHARACTERS]}…"
+    return f"{document.name}\nin {document.parent_id[:_ID_CHARACTERS]}"
 
 
 def _print_outcome(outcome: Outcome) -> None:

@@ -20,8 +20,8 @@ _LISTS = {"dense": "meaning", "keyword": "words"}
 
 
 def show(console: Console, hits: Sequence[Hit]) -> None:
-    """Print the hits, best first: where each is, the headings it stands under, and its best part; all of it where its
-    neighbours come with it. The knowledge base is told where there are several."""
+    """Print the hits, best first: where each is, the headings it stands under, and its best part; all of it,
+    with its own line breaks, where its neighbours come with it. The knowledge base is told where there are several."""
     several = len({hit.knowledge_base_id for hit in hits}) > 1
     for rank, hit in enumerate(hits, 1):
         console.print(_where(rank, hit, several), highlight=False, soft_wrap=True)
@@ -34,12 +34,11 @@ def show(console: Console, hits: Sequence[Hit]) -> None:
         console.print("Nothing was found.")
 
 
-def excerpt(text: str, highlights: Sequence[Span], width: int = _EXCERPT_CHARACTERS) -> Text:
-    """The `width` characters of the text that hold most different words of the question, on one line, with those
-    highlighted."""
+def excerpt(text: str, highlights: Sequence[Span]) -> Text:
+    """The part of the text that holds most different words of the question, on one line, with those highlighted."""
     text, highlights = _one_line(text, highlights)
-    start = _best_start(text, highlights, width)
-    end = start + width
+    start = _best_start(text, highlights)
+    end = start + _EXCERPT_CHARACTERS
     shown = Text(text[start:end])
     for first, last in highlights:
         if first < end and last > start:
@@ -66,7 +65,7 @@ def _parts(hit: Hit) -> Iterator[Text]:
     starts = [*(chunk.start for chunk in hit.before), hit.start]
     for chunk, until in zip(hit.before, starts[1:], strict=True):
         yield _aside(chunk.text[: max(until - chunk.start, 0)])
-    yield excerpt(hit.text, hit.highlights, len(hit.text))
+    yield _whole(hit.text, hit.highlights)
     at = hit.end
     for chunk in hit.after:
         yield _aside(chunk.text[max(at - chunk.start, 0) :])
@@ -74,7 +73,15 @@ def _parts(hit: Hit) -> Iterator[Text]:
 
 
 def _aside(text: str) -> Text:
-    return Text(_one_line(text, ())[0], "dim")
+    return Text(plain(text, lines=True).strip("\n"), "dim")
+
+
+def _whole(text: str, highlights: Sequence[Span]) -> Text:
+    shown = Text(plain(text, lines=True))
+    for first, last in highlights:
+        shown.stylize("bold yellow", first, last)
+    shown.rstrip()
+    return shown
 
 
 def _one_line(text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
@@ -91,8 +98,9 @@ def _one_line(text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
     return line, [(bisect_left(kept, first), bisect_left(kept, last)) for first, last in spans]
 
 
-def _best_start(text: str, highlights: Sequence[Span], width: int) -> int:
+def _best_start(text: str, highlights: Sequence[Span]) -> int:
     """Where the window begins that holds most different words: a little before its first, at a word's beginning."""
+    width = _EXCERPT_CHARACTERS
     words = [(first, text[first:last].casefold()) for first, last in highlights]
 
     def worth(start: int) -> tuple[int, int]:

@@ -59,6 +59,7 @@ def search(
         emit(answer)
         return
     show(out, answer.hits)
-    err.print(Text(f"{len(answer.hits)} passages in {answer.took_ms:.0f} ms", "dim"))
+    count = len(answer.hits)
+    err.print(Text(f"{count} passage{'' if count == 1 else 's'} in {answer.took_ms:.0f} ms", "dim"))
     if answer.next_cursor:
         err.print(Text(f"There are more: the same with --cursor {answer.next_cursor}", "dim"), soft_wrap=True)

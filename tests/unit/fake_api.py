@@ -12,6 +12,25 @@ from typing import Any
 from urllib.parse import parse_qs
 
 KEY = "bb_the-key-of-the-fake-api-0123456789"
+HIT: dict[str, Any] = {
+    "document_id": "d0",
+    "document_name": "bucket-brigade.pdf",
+    "knowledge_base_id": "k",
+    "knowledge_base_name": "manuals",
+    "version": 1,
+    "chunk": 3,
+    "page": 2,
+    "start": 10,
+    "end": 40,
+    "text": "北宋的都城开封设有专门的救火队伍",
+    "score": 0.0325,
+    "headings": ["Fire", "Kaifeng"],
+    "places": [{"page": 2, "box": [72.0, 100.0, 300.5, 112.0]}],
+    "found_by": ["dense", "keyword"],
+    "highlights": [[12, 16]],
+    "before": [],
+    "after": [],
+}
 STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE", "STORE")
 
 

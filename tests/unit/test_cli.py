@@ -17,26 +17,6 @@ from deploy.client import Client
 from deploy.local import environment
 from tests.unit.fake_api import KEY, FakeApi, fake_api
 
-HIT = {
-    "document_id": "d0",
-    "document_name": "bucket-brigade.pdf",
-    "knowledge_base_id": "k",
-    "knowledge_base_name": "manuals",
-    "version": 1,
-    "chunk": 3,
-    "page": 2,
-    "start": 10,
-    "end": 40,
-    "text": "北宋的都城开封设有专门的救火队伍",
-    "score": 0.0325,
-    "headings": ["Fire", "Kaifeng"],
-    "places": [{"page": 2, "box": [72.0, 100.0, 300.5, 112.0]}],
-    "found_by": ["dense", "keyword"],
-    "highlights": [[12, 16]],
-    "before": [],
-    "after": [],
-}
-
 Run = Callable[..., Any]
 
 

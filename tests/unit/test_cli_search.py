@@ -11,8 +11,8 @@ import typer
 
 from common.document_filters import compile_filters
 from deploy.cli import filters
-from tests.unit.fake_api import FakeApi
-from tests.unit.test_cli import HIT, Run, api, run
+from tests.unit.fake_api import HIT, FakeApi
+from tests.unit.test_cli import Run, api, run
 
 __all__ = ["api", "run"]  # fixtures
 

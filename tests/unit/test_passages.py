@@ -103,3 +103,9 @@ def test_with_its_neighbours_a_passage_reads_on_and_nothing_is_repeated() -> Non
         after=[chunk(3, 650, 900), chunk(4, 900, len(text))],
     )
     assert "".join("".join(told.splitlines()[1:]).split()) == "".join(text.split())
+
+
+def test_with_its_neighbours_a_passage_keeps_its_line_breaks() -> None:
+    after = Neighbour(chunk=1, page=2, start=9, end=18, text="- c\n- d\n")
+    told = printed(text="- a\n- b\n", end=9, after=[after])
+    assert [line.strip() for line in told.splitlines()[1:]] == ["- a", "- b", "- c", "- d"]
