@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:
@@ -56,8 +58,8 @@ class Line(NamedTuple):
     box: Box
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+# Structs and no dataclasses, as these can leave out what is empty: most artifacts are streams of them.
+class Page(msgspec.Struct, frozen=True, omit_defaults=True):
     """A page's text. A page too long for one record goes on in the next, under the same number.
 
     `number` counts from 1; formats without pages have one page. `blocks`: none where nothing is known but the text.
@@ -77,8 +79,7 @@ class Place(NamedTuple):
     box: Box
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     """A passage: the characters [start, end) of the document's text; `page` is where it starts.
 
     `headings`: those it stands under, the highest first; the ones in its own text are not among them. `places`: its

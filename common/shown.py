@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
@@ -25,20 +26,30 @@ _SHOWN = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A document as a hit tells of it."""
+
+    name: str
+    knowledge_base_id: str
+    knowledge_base_name: str
+
+
 def showing(
     connection: Connection, document_ids: Collection[str], bases: Collection[str], condition: Condition
-) -> dict[tuple[str, int], str]:
-    """The names of those documents that are in these bases and meet the condition, by (id, version that shows).
+) -> dict[tuple[str, int], Shown]:
+    """Those of the documents that are in these bases and meet the condition, by (id, version that shows).
 
     So what a failed, cancelled or older run left in the index never shows.
     """
     rows = connection.execute(
         text(f"""
-            SELECT document.id, version.version, document.name {_SHOWN} AND document.id = ANY(:ids) AND {condition.sql}
+            SELECT document.id, version.version, document.name, base.id AS base_id, base.name AS base_name
+            {_SHOWN} AND document.id = ANY(:ids) AND {condition.sql}
         """),
         {**condition.parameters, "ids": sorted(document_ids), "bases": list(bases)},
     )
-    return {(row.id, row.version): row.name for row in rows}
+    return {(row.id, row.version): Shown(row.name, row.base_id, row.base_name) for row in rows}
 
 
 def matching(

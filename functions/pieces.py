@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from common.records import Block, Kind, Line, Page
 
 # Characters of one record: small enough for flat memory, large enough that records cost nothing.
@@ -75,7 +77,7 @@ def in_records(pieces: Iterable[Piece], number: int = 1) -> Iterator[Page]:
         if held and (length + len(piece.text) + 2 > RECORD_CHARACTERS or parts > _RECORD_PARTS):
             page = compose(number, held)
             # The newline that follows every record stands for the separator's last character.
-            yield replace(page, text=page.text + _between(held[-1], piece)[1:])
+            yield structs.replace(page, text=page.text + _between(held[-1], piece)[1:])
             held, length, parts = [], 0, 1 + len(piece.lines)
         held.append(piece)
         length += len(piece.text) + 2

@@ -11,6 +11,7 @@ from deploy.cli.check_store import check_store
 from deploy.cli.knowledge_bases import kb, reindex
 from deploy.cli.model import model
 from deploy.cli.output import Commands
+from deploy.cli.search import search
 from deploy.cli.users import users
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (processes.up, processes.api, processes.worker, processes.scheduler, processes.migrate),
-    "Documents": (documents.upload, documents.search, documents.documents, documents.download, documents.delete),
+    "Documents": (documents.upload, search, documents.documents, documents.download, documents.delete),
     "Tasks": (tasks.status, tasks.cancel, tasks.retry),
     "Drops": (bindings.bind, bindings.bindings, bindings.unbind),
     "Repair": (reindex, sweeping.sweep, auditing.audit),

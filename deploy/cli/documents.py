@@ -1,4 +1,4 @@
-"""`brigade upload`, `documents`, `download`, `delete` and `search`: what a user of the API does."""
+"""`brigade upload`, `documents`, `download` and `delete`: what a user of the API does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from common.errors import BrigadeError, ConfigurationError, Conflict
 from common.filenames import clean_filename
 from deploy.cli.configuration import connect
 from deploy.cli.output import JsonOption, complain, emit, err, out, table
-from deploy.cli.passages import show
 from deploy.cli.progress import document_bars, short
 from deploy.cli.uploads import Outcome, Uploads, files_in
 from deploy.client import Document
@@ -24,10 +23,8 @@ from deploy.client import Document
 BaseOption = Annotated[str | None, typer.Option("--kb", metavar="NAME", help="A knowledge base: its name or its id.")]
 
 
-class Mode(StrEnum):
-    HYBRID = "hybrid"
-    DENSE = "dense"
-    KEYWORD = "keyword"
+# Enough to tell one document from another.
+_ID_CHARACTERS = 8
 
 
 class State(StrEnum):
@@ -76,21 +73,24 @@ def documents(
     kb: BaseOption = None,
     status: Annotated[State | None, typer.Option("--status", help="Only those in this state.")] = None,
     q: Annotated[str | None, typer.Option("--q", metavar="WORD", help="Only those with this in their name.")] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", metavar="DOCUMENT", help="Only what this archive or e-mail held.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List documents, the newest first."""
     with connect() as client:
-        found = client.documents.list(knowledge_base=kb, status=status and status.name, q=q)
+        found = client.documents.list(knowledge_base=kb, status=status and status.name, q=q, parent_id=parent)
         shown = list(islice(found, limit))
         more = next(found, None) is not None
     if json:
         emit(shown)
         return
-    rows = [(d.id, d.processing_status, d.file_type, _size(d), d.name) for d in shown]
+    rows = [(d.id, d.processing_status, d.file_type, _size(d), _name(d, parent)) for d in shown]
     table(["document", "status", "type", "size", "name"], rows)
     if more:
-        err.print(Text("There are more: see --limit, --q, --status, --kb.", "dim"))
+        err.print(Text("There are more: see --limit, --q, --status, --kb, --parent.", "dim"))
 
 
 def download(
@@ -149,26 +149,6 @@ def delete(
         raise typer.Exit(1)
 
 
-def search(
-    query: Annotated[str, typer.Argument(help="A question, or words, in any language the model knows.")],
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many passages.")] = 5,
-    mode: Annotated[
-        Mode, typer.Option("--mode", help="By meaning and words, by meaning only, by words only.")
-    ] = Mode.HYBRID,
-    kb: BaseOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Find passages."""
-    with connect() as client:
-        base = client.knowledge_bases.find(kb).id if kb else None
-        answer = client.search(query, top_k=top_k, mode=mode, knowledge_base=base)
-    if json:
-        emit(answer)
-        return
-    show(out, query, answer.hits)
-    err.print(Text(f"{len(answer.hits)} passages in {answer.took_ms:.0f} ms", "dim"))
-
-
 def _object(metadata: str | None) -> dict[str, Any] | None:
     if metadata is None:
         return None
@@ -180,6 +160,13 @@ def _object(metadata: str | None) -> dict[str, Any] | None:
 
 def _size(document: Document) -> str:
     return "" if document.file_size is None else decimal(document.file_size)
+
+
+def _name(document: Document, asked: str | None) -> str:
+    """With the beginning of what it was in, unless that was asked for: --json has all of it."""
+    if document.parent_id in (None, asked):
+        return document.name
+    return f"{document.name}\nin {document.parent_id[:_ID_CHARACTERS]}"
 
 
 def _print_outcome(outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from deploy.cli.output import JsonOption, emit, say, table
 from deploy.client import Chunking, KnowledgeBase
 
 kb = typer.Typer(
-    help="Make, list, share and delete knowledge bases.",
+    help="Make, list, change, share and delete knowledge bases.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -103,7 +103,10 @@ def change(
 
 
 def reindex(
-    kb: Annotated[str | None, typer.Option("--kb", metavar="NAME", help="This one only; else all of yours.")] = None,
+    kb: Annotated[
+        str | None,
+        typer.Option("--kb", metavar="NAME", help="This one only; else all of yours, and of everybody for an admin."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Process all documents of a knowledge base again, as after a change of its chunking; search goes on meanwhile."""

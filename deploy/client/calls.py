@@ -16,8 +16,8 @@ from deploy.client.people_shapes import (
     Token,
     User,
 )
+from deploy.client.search_shapes import Answer
 from deploy.client.shapes import (
-    Answer,
     Begun,
     Chunk,
     Document,
@@ -63,7 +63,6 @@ TASK_EVENTS = Operation("GET", "/tasks/{task_id}/events", Task, repeatable=True)
 
 # Search: reads only
 SEARCH = Operation("POST", "/search", Answer, repeatable=True)
-SEARCH_BASE = Operation("POST", "/knowledge-bases/{knowledge_base_id}/search", Answer, repeatable=True)
 
 # Knowledge bases
 CREATE_BASE = Operation("POST", "/knowledge-bases", KnowledgeBase)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx
 
@@ -16,7 +16,8 @@ from deploy.client.dead_letters import DeadLetters
 from deploy.client.documents import Documents
 from deploy.client.knowledge_bases import KnowledgeBases
 from deploy.client.people import People
-from deploy.client.shapes import Answer, Readiness, Task, Ticket
+from deploy.client.search_shapes import Answer, Hit, SearchOptions
+from deploy.client.shapes import Readiness, Task, Ticket
 from deploy.client.store import Store
 from deploy.client.tasks import Tasks
 from deploy.client.transport import Transport, api_error, decode
@@ -110,22 +111,23 @@ class Client:
         """Each task now and as it moves, until all have ended: one by its live stream, many by looking at them."""
         return self.tasks.events(task_ids[0]) if len(task_ids) == 1 else self.tasks.poll(*task_ids)
 
-    def search(
-        self,
-        query: str,
-        *,
-        top_k: int = 5,
-        mode: str = "hybrid",
-        documents: Sequence[str] = (),
-        knowledge_base: str | None = None,
-    ) -> Answer:
-        """Passages of all bases that the caller may read; of one, by its id."""
-        body: dict[str, Any] = {"query": query, "top_k": top_k, "mode": mode}
-        if documents:
-            body["document_ids"] = list(documents)
-        if knowledge_base:
-            return self._api.call(calls.SEARCH_BASE, body, knowledge_base_id=knowledge_base)
-        return self._api.call(calls.SEARCH, body)
+    def search(self, query: str, *, cursor: str | None = None, **options: Unpack[SearchOptions]) -> Answer:
+        """The best passages; the next best with the `next_cursor` of the answer before, all else being the same."""
+        body: dict[str, Any] = {"query": query, "cursor": cursor, **options}
+        bases = body.pop("knowledge_base", None)
+        body["knowledge_base_ids"] = [bases] if isinstance(bases, str) else bases
+        body["document_ids"] = body.pop("documents", None)
+        return self._api.call(calls.SEARCH, {name: value for name, value in body.items() if value is not None})
+
+    def passages(self, query: str, **options: Unpack[SearchOptions]) -> Iterator[Hit]:
+        """All hits, the best first: the next page, of `top_k`, is asked for when it is needed."""
+        cursor = None
+        while True:
+            answer = self.search(query, cursor=cursor, **options)
+            yield from answer.hits
+            cursor = answer.next_cursor
+            if cursor is None:
+                return
 
 
 def content_type(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What the API answers about uploads, documents, tasks and passages. Fields that are added later are passed over."""
+"""What the API answers about uploads, documents and tasks. Fields that are added later are passed over."""
 
 from __future__ import annotations
 
@@ -253,27 +253,6 @@ class TaskStats:
     throughput: Throughput
     steps: list[StepStats]
     failures: list[FailureReason]
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A passage: the characters [start, end) of its document's text."""
-
-    document_id: str
-    document_name: str
-    version: int
-    chunk: int
-    page: int
-    start: int
-    end: int
-    text: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    hits: list[Hit]
-    took_ms: float
 
 
 @dataclass(frozen=True, slots=True)

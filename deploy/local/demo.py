@@ -100,4 +100,4 @@ class Demo:
         console: Console = self._report.console
         console.print()
         console.print(Text.assemble(("? ", "bold cyan"), (question, "bold"), (f"   {answer.took_ms:.0f} ms", "dim")))
-        show(console, question, answer.hits)
+        show(console, answer.hits)

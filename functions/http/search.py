@@ -20,6 +20,7 @@ from common.index import Hit
 from common.paging import Cursor
 from common.records import Box
 from common.services import Services
+from common.shown import Shown
 from functions.extractors import FORMATS
 from functions.http.highlights import Highlight, highlights
 
@@ -81,6 +82,8 @@ class HitView(msgspec.Struct, kw_only=True, frozen=True):
 
     document_id: str
     document_name: str
+    knowledge_base_id: str
+    knowledge_base_name: str
     version: int
     chunk: int
     page: int
@@ -141,7 +144,7 @@ class _Search:
     body: SearchRequest
     bases: Sequence[str]
     timings: dict[str, float] = field(default_factory=dict)
-    _names: dict[tuple[str, int], str] = field(default_factory=dict)
+    _shown: dict[tuple[str, int], Shown] = field(default_factory=dict)
 
     def hits(self, wanted: int) -> tuple[list[Hit], bool]:
         """The best hits of versions that show, at least `wanted` if there are so many; and whether there are more.
@@ -180,14 +183,16 @@ class _Search:
         around = self._around(hits)
         return [
             HitView(
-                document_name=self._names[hit.document_id, hit.version],
+                document_name=document.name,
+                knowledge_base_id=document.knowledge_base_id,
+                knowledge_base_name=document.knowledge_base_name,
                 places=[PlaceView(page=place.page, box=place.box) for place in hit.places],
                 highlights=highlights(self.body.query, hit.text),
                 before=[around[key] for key in self._keys(hit, -1) if key in around],
                 after=[around[key] for key in self._keys(hit, 1) if key in around],
                 **{name: getattr(hit, name) for name in _AS_FOUND},
             )
-            for hit in hits
+            for hit, document in ((hit, self._shown[hit.document_id, hit.version]) for hit in hits)
         ]
 
     def _documents(self, condition: Condition) -> list[str] | None:
@@ -202,9 +207,9 @@ class _Search:
 
     def _showing(self, hits: Sequence[Hit], condition: Condition) -> Iterator[Hit]:
         with self.services.database.transaction() as connection:
-            names = shown.showing(connection, {hit.document_id for hit in hits}, self.bases, condition)
-        self._names.update(names)
-        return (hit for hit in hits if (hit.document_id, hit.version) in names)
+            found = shown.showing(connection, {hit.document_id for hit in hits}, self.bases, condition)
+        self._shown.update(found)
+        return (hit for hit in hits if (hit.document_id, hit.version) in found)
 
     def _around(self, hits: Sequence[Hit]) -> dict[tuple[str, int, int], NeighbourView]:
         wanted = {key for hit in hits for key in (*self._keys(hit, -1), *self._keys(hit, 1))}

@@ -186,7 +186,9 @@ def test_who_logs_in_sees_what_is_theirs_and_what_is_shared_with_them(worker: Sy
         assert caught.value.code == "FORBIDDEN"
         worker.client.knowledge_bases.share(base.id, name)
         assert [one.id for one in theirs.documents.list()] == [ticket.document_id]
-        assert theirs.search("ladders", knowledge_base=base.id).hits[0].document_id == ticket.document_id
+        hit = theirs.search("ladders", knowledge_base=[base.id]).hits[0]
+        told = (hit.document_id, hit.knowledge_base_id, hit.knowledge_base_name)
+        assert told == (ticket.document_id, base.id, base.name)
         with pytest.raises(ApiError):
             theirs.upload(tmp_path / "a.txt", knowledge_base=base.id)
         key = theirs.people.create_key("a script's", scopes=["read"])

@@ -12,6 +12,25 @@ from typing import Any
 from urllib.parse import parse_qs
 
 KEY = "bb_the-key-of-the-fake-api-0123456789"
+HIT: dict[str, Any] = {
+    "document_id": "d0",
+    "document_name": "bucket-brigade.pdf",
+    "knowledge_base_id": "k",
+    "knowledge_base_name": "manuals",
+    "version": 1,
+    "chunk": 3,
+    "page": 2,
+    "start": 10,
+    "end": 40,
+    "text": "北宋的都城开封设有专门的救火队伍",
+    "score": 0.0325,
+    "headings": ["Fire", "Kaifeng"],
+    "places": [{"page": 2, "box": [72.0, 100.0, 300.5, 112.0]}],
+    "found_by": ["dense", "keyword"],
+    "highlights": [[12, 16]],
+    "before": [],
+    "after": [],
+}
 STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE", "STORE")
 
 
@@ -19,7 +38,8 @@ STEPS = ("UPLOAD", "VALIDATE", "EXTRACT_TEXT", "PREPROCESS", "SPLIT", "VECTORIZE
 class FakeApi:
     """`looks`: after how many a task ends. Names in `failing` end as FAILED, those in `refused` the store refuses.
 
-    `answers`: to further calls, by method and path; what else they were sent is in `asked`.
+    `more`: the cursor that a search answers. `answers`: to further calls, by method and path; what else they were
+    sent is in `asked`.
     """
 
     url: str
@@ -28,6 +48,7 @@ class FakeApi:
     refused: frozenset[str] = frozenset()
     readiness: list[dict[str, Any]] = field(default_factory=list)
     hits: list[dict[str, Any]] = field(default_factory=list)
+    more: str | None = None
     names: dict[str, str] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
     store_headers: list[dict[str, str]] = field(default_factory=list)
@@ -134,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*self.api.announce(body))
         else:
             self.api.searches.append(body)
-            self._answer(200, {"hits": self.api.hits, "took_ms": 3.5})
+            self._answer(200, {"hits": self.api.hits, "took_ms": 3.5, "next_cursor": self.api.more})
 
     def do_DELETE(self) -> None:
         self._answered_as_told()

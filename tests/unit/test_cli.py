@@ -17,18 +17,6 @@ from deploy.client import Client
 from deploy.local import environment
 from tests.unit.fake_api import KEY, FakeApi, fake_api
 
-HIT = {
-    "document_id": "d0",
-    "document_name": "bucket-brigade.pdf",
-    "version": 1,
-    "chunk": 3,
-    "page": 2,
-    "start": 10,
-    "end": 40,
-    "text": "北宋的都城开封设有专门的救火队伍",
-    "score": 0.0325,
-}
-
 Run = Callable[..., Any]
 
 
@@ -154,19 +142,6 @@ def test_an_unknown_task_is_a_sentence_and_no_traceback(run: Run) -> None:
     result = run("status", "nowhere")
     assert result.exit_code == 1
     assert result.stderr == "Error: There is no task nowhere.\n"
-
-
-def test_a_search_shows_document_page_and_passage(run: Run, api: FakeApi) -> None:
-    api.hits = [HIT]
-    result = run("search", "救火队伍", "--top-k", 3, "--mode", "keyword")
-    assert "bucket-brigade.pdf, page 2" in result.stdout
-    assert "专门的救火队伍" in result.stdout
-    assert api.searches == [{"query": "救火队伍", "top_k": 3, "mode": "keyword"}]
-
-
-def test_a_search_as_json_is_the_answer_of_the_api(run: Run, api: FakeApi) -> None:
-    api.hits = [HIT]
-    assert json.loads(run("search", "x", "--json").stdout) == {"hits": [HIT], "took_ms": 3.5}
 
 
 def test_the_environment_comes_before_the_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.fake_api import FakeApi
-from tests.unit.test_cli import HIT, Run, api, document, run
+from tests.unit.test_cli import Run, api, document, run
 
 __all__ = ["api", "run"]  # fixtures
 
@@ -88,6 +88,15 @@ def test_documents_are_listed_by_base_state_and_name_over_pages(run: Run, api: F
     assert (first[1], second[1]) == (asked, {**asked, "cursor": ["more"]})
 
 
+def test_what_was_in_a_document_is_listed_and_tells_what_it_was_in(run: Run, api: FakeApi) -> None:
+    member = {**DOCUMENT, "parent_id": "29f6936b-73f6-4a90-a419-eaaccb547383"}
+    api.answers = {"GET /v1/documents": (200, {"items": [member, DOCUMENT], "next_cursor": None})}
+    assert run("documents").stdout.count("in 29f6936b") == 1
+    told = run("documents", "--parent", member["parent_id"]).stdout
+    assert (told.count("水桶.pdf"), told.count("29f6936b")) == (2, 0)
+    assert [asked for _, asked in api.asked] == [{}, {"parent_id": [member["parent_id"]]}]
+
+
 def test_a_download_has_the_documents_name_but_no_path_of_its_and_overwrites_nothing(run: Run, api: FakeApi) -> None:
     downloadable(api, "../../.水桶.pdf")
     assert run("download", "d0").exit_code == 0
@@ -139,17 +148,15 @@ def test_a_task_is_cancelled_and_tried_again(run: Run, api: FakeApi) -> None:
     assert (refused.exit_code, refused.stdout, refused.stderr) == (1, "", "Error: This is not yours.\n")
 
 
-def test_a_base_is_searched_and_shared_by_its_name(run: Run, api: FakeApi) -> None:
+def test_a_base_is_shared_by_its_name(run: Run, api: FakeApi) -> None:
     others = {**BASE, "id": "other", "role": "reader"}
     api.answers = {
         "GET /v1/knowledge-bases": (200, {"items": [others, BASE], "next_cursor": None}),
-        "POST /v1/knowledge-bases/k/search": (200, {"hits": [HIT], "took_ms": 1}),
         "PUT /v1/knowledge-bases/k/members/ada": (200, {"user_id": "u2", "username": "ada", "role": "editor"}),
     }
-    assert "page 2" in run("search", "x", "--kb", "manuals").stdout
     assert run("kb", "share", "manuals", "ada", "--role", "editor").stdout == "ada is editor of manuals.\n"
     assert api.asked[-1] == ("PUT /v1/knowledge-bases/k/members/ada", {"role": "editor"})
-    assert "There is no knowledge base 'none'" in run("search", "x", "--kb", "none").stderr
+    assert "There is no knowledge base 'none'" in run("kb", "share", "none", "ada").stderr
 
 
 def test_a_base_is_deleted_only_after_a_yes(run: Run, api: FakeApi) -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from common.errors import Unavailable
 from deploy.client import ApiError, Client, UploadRefused
-from tests.unit.fake_api import KEY, FakeApi, fake_api
+from tests.unit.fake_api import HIT, KEY, FakeApi, fake_api
 
 
 @pytest.fixture
@@ -63,6 +64,24 @@ def test_an_error_of_the_api_keeps_its_code_and_its_sentence(client: Client) -> 
     with pytest.raises(ApiError, match="There is no task nowhere") as caught:
         client.task("nowhere")
     assert (caught.value.status, caught.value.code) == (404, "NOT_FOUND")
+
+
+def test_passages_are_read_on_over_pages_until_there_are_no_more() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        page = len(asked)
+        hits = [{**HIT, "chunk": page * 2 + one} for one in range(2)]
+        return httpx.Response(200, json={"hits": hits, "took_ms": 1, "next_cursor": None if page == 3 else f"c{page}"})
+
+    with answered_by(answer) as client:
+        passages = client.passages("水", top_k=2, knowledge_base="manuals", documents=["d"])
+        assert next(passages).chunk == 2
+        assert len(asked) == 1
+        assert [one.chunk for one in passages] == [3, 4, 5, 6, 7]
+    first = {"query": "水", "top_k": 2, "knowledge_base_ids": ["manuals"], "document_ids": ["d"]}
+    assert asked == [first, {**first, "cursor": "c1"}, {**first, "cursor": "c2"}]
 
 
 def test_a_wrong_key_is_said(api: FakeApi) -> None:

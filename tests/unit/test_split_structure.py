@@ -12,7 +12,7 @@ from common.chunking import HEADING_TOKENS, Chunking
 from common.records import Chunk, Line, Page
 from common.settings import Settings
 from functions.ingest.split import split
-from functions.pieces import Piece, compose
+from functions.pieces import RECORD_CHARACTERS, Piece, compose, in_records, pieces_of
 from tests.unit.stand_ins import Words, context
 
 
@@ -41,6 +41,15 @@ def _manual() -> Page:
             Piece("They are many."),
         ],
     )
+
+
+def test_a_page_that_is_too_long_for_a_record_goes_on_in_the_next_as_one_text() -> None:
+    pieces = [Piece(f"{number} " + "x" * 999) for number in range(120)]
+    records = list(in_records(pieces, 7))
+    assert {record.number for record in records} == {7}
+    assert max(len(record.text) for record in records) <= RECORD_CHARACTERS
+    assert "\n".join(record.text for record in records) == compose(7, pieces).text
+    assert [piece for record in records for piece in pieces_of(record)] == pieces
 
 
 def test_a_chunk_ends_with_its_section_and_knows_what_it_stands_under() -> None:
