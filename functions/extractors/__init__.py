@@ -4,9 +4,10 @@ Pages are made of pieces (functions/pieces.py), lazily: `in_records(pieces, numb
 known but the text. Tables go through functions/extractors/tables.py, so that rows keep their headers in the same way
 everywhere. Page numbers count from 1 and never go back; a format without pages has one.
 
-To add a format, add its file and its line in `FORMATS`, and say in functions/ingest/types.py by what it is told from
-others: its first bytes, what its container holds, or, of texts that look alike, its name. doc.py and csv.py are short
-examples. What holds other documents has `members` as well (functions/members.py).
+To add a format, add its file and its line here, which says by what it is told from others: how it begins, or, of texts
+that look alike, its name. (Only what looks like another and differs within, as zips do, needs a word in
+functions/ingest/types.py.) doc.py and csv.py are short examples. What holds other documents has `members` as well
+(functions/members.py).
 
 Extractors run in the jail (functions/extractors/jailed.py), where nothing is but their file and code: they may crash,
 loop or ask for all memory, and raise `Rejected` for whatever is wrong with the document.
@@ -35,6 +36,10 @@ class Format:
     """Its short name in lists and their filters."""
     has_members: bool = False
     """Whether `module` has `members` too (functions/members.py)."""
+    begins: bytes = b""
+    """What files of this format, and no others, begin with: a regular expression, of which `.` is any byte."""
+    by_name: bool = False
+    """Whether it is a text that only its suffixes tell from others."""
 
 
 PDF = Format("application/pdf", "PDF", (".pdf",), "functions.extractors.pdf", "pdf")
@@ -44,6 +49,9 @@ DOCX = Format(
     (".docx", ".docm", ".dotx", ".dotm"),
     "functions.extractors.docx",
     "docx",
+)
+DOC = Format(
+    "application/msword", "Word document from before 2007", (".doc", ".dot"), "functions.extractors.doc", "doc"
 )
 PPTX = Format(
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
@@ -82,22 +90,68 @@ ODP = Format(
     "odp",
 )
 EPUB = Format("application/epub+zip", "EPUB", (".epub",), "functions.extractors.epub", "epub")
-RTF = Format("application/rtf", "RTF", (".rtf",), "functions.extractors.rtf", "rtf")
-CSV = Format("text/csv", "CSV", (".csv",), "functions.extractors.csv", "csv")
-TSV = Format("text/tab-separated-values", "TSV", (".tsv", ".tab"), "functions.extractors.csv", "tsv")
+RTF = Format("application/rtf", "RTF", (".rtf",), "functions.extractors.rtf", "rtf", begins=rb"{\\rtf")
+CSV = Format("text/csv", "CSV", (".csv",), "functions.extractors.csv", "csv", by_name=True)
+TSV = Format("text/tab-separated-values", "TSV", (".tsv", ".tab"), "functions.extractors.csv", "tsv", by_name=True)
 HTML = Format("text/html", "HTML", (".html", ".htm", ".xhtml"), "functions.extractors.html", "html")
-MARKDOWN = Format("text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown")
-TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text")
+MARKDOWN = Format(
+    "text/markdown", "Markdown", (".md", ".markdown"), "functions.extractors.markdown", "markdown", by_name=True
+)
+TEXT = Format("text/plain", "plain text", (".txt", ".text"), "functions.extractors.text", "text", by_name=True)
 
-PNG = Format("image/png", "PNG picture", (".png",), "functions.extractors.images", "png")
-JPEG = Format("image/jpeg", "JPEG picture", (".jpg", ".jpeg"), "functions.extractors.images", "jpeg")
-TIFF = Format("image/tiff", "TIFF picture", (".tif", ".tiff"), "functions.extractors.images", "tiff")
-WEBP = Format("image/webp", "WebP picture", (".webp",), "functions.extractors.images", "webp")
-BMP = Format("image/bmp", "BMP picture", (".bmp",), "functions.extractors.images", "bmp")
-GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images", "gif")
+PNG = Format(
+    "image/png",
+    "PNG picture",
+    (".png",),
+    "functions.extractors.images",
+    "png",
+    begins=rb"\x89PNG\r\n\x1a\n",
+)
+JPEG = Format(
+    "image/jpeg",
+    "JPEG picture",
+    (".jpg", ".jpeg"),
+    "functions.extractors.images",
+    "jpeg",
+    begins=rb"\xff\xd8\xff",
+)
+TIFF = Format(
+    "image/tiff",
+    "TIFF picture",
+    (".tif", ".tiff"),
+    "functions.extractors.images",
+    "tiff",
+    begins=rb"II[*+]\0|MM\0[*+]",
+)
+WEBP = Format(
+    "image/webp",
+    "WebP picture",
+    (".webp",),
+    "functions.extractors.images",
+    "webp",
+    begins=rb"RIFF....WEBP",
+)
+# Its header says how long its second one is: a text may begin with "BM".
+BMP = Format(
+    "image/bmp",
+    "BMP picture",
+    (".bmp",),
+    "functions.extractors.images",
+    "bmp",
+    begins=rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}",
+)
+GIF = Format("image/gif", "GIF picture", (".gif",), "functions.extractors.images", "gif", begins=rb"GIF8[79]a")
 
 ZIP = Format("application/zip", "ZIP archive", (".zip",), "functions.extractors.zip", "zip", has_members=True)
 EML = Format("message/rfc822", "e-mail (EML)", (".eml",), "functions.extractors.eml", "eml", has_members=True)
+MSG = Format(
+    "application/vnd.ms-outlook",
+    "Outlook message (MSG)",
+    (".msg",),
+    "functions.extractors.msg",
+    "msg",
+    has_members=True,
+)
 JSON = Format("application/json", "JSON", (".json", ".geojson", ".ipynb"), "functions.extractors.json", "json")
 JSONL = Format("application/jsonl", "JSON Lines", (".jsonl", ".ndjson"), "functions.extractors.json", "jsonl")
 XML = Format("application/xml", "XML", (".xml", ".rss", ".atom", ".xsd", ".xsl"), "functions.extractors.xml", "xml")
@@ -116,22 +170,8 @@ CODE = Format(
     "code",
 )
 
-MSG = Format(
-    "application/vnd.ms-outlook",
-    "Outlook message (MSG)",
-    (".msg",),
-    "functions.extractors.msg",
-    "msg",
-    has_members=True,
-)
-DOC = Format(
-    "application/msword", "Word document from before 2007", (".doc", ".dot"), "functions.extractors.doc", "doc"
-)
-
-_DOCUMENTS = (PDF, DOCX, DOC, PPTX, XLSX, XLS, ODT, ODS, ODP, EPUB, RTF, HTML, MARKDOWN, CSV, TSV, TEXT)
-_PICTURES = (PNG, JPEG, TIFF, WEBP, BMP, GIF)
-_DATA = (EML, MSG, ZIP, JSON, JSONL, XML, CODE)
-FORMATS = {kind.media_type: kind for kind in (*_DOCUMENTS, *_PICTURES, *_DATA)}
+FORMATS = {kind.media_type: kind for kind in tuple(globals().values()) if isinstance(kind, Format)}
+"""All of them, in this order, by media type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,19 @@ import puremagic
 
 from common.errors import Rejected
 from functions.extractors import (
-    BMP,
-    CSV,
     DOC,
     DOCX,
     EML,
     EPUB,
     FORMATS,
-    GIF,
     HTML,
-    JPEG,
-    MARKDOWN,
     MSG,
     ODP,
     ODS,
     ODT,
     PDF,
-    PNG,
     PPTX,
-    RTF,
     TEXT,
-    TIFF,
-    TSV,
-    WEBP,
     XLS,
     XLSX,
     ZIP,
@@ -45,15 +35,6 @@ from functions.ingest.text_types import is_mail, kind_of
 _PDF_HEADER_WITHIN = 1024
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body")
-# How pictures begin; a BMP's header says how long its second one is, since a text may begin with "BM".
-_PICTURES = {
-    PNG: re.compile(rb"\x89PNG\r\n\x1a\n"),
-    JPEG: re.compile(rb"\xff\xd8\xff"),
-    TIFF: re.compile(rb"II[*+]\0|MM\0[*+]"),
-    WEBP: re.compile(rb"RIFF....WEBP", re.DOTALL),
-    BMP: re.compile(rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", re.DOTALL),
-    GIF: re.compile(rb"GIF8[79]a"),
-}
 # What puremagic says in other words, or only guesses.
 _PROGRAMS = {
     b"\x7fELF": "a Linux program (ELF)",
@@ -88,10 +69,8 @@ _LOCKED = frozenset(("EncryptedPackage", "EncryptionInfo"))
 # Formats that a name promises: a file so named that is something else is broken, or pretends.
 # (Not XLS and RTF: programs name tables of HTML or text so.)
 _PROMISED = (PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB)
-# Texts that only their names tell apart.
-_TEXTS = (MARKDOWN, TEXT, CSV, TSV)
+_TEXTS = tuple(kind for kind in FORMATS.values() if kind.by_name)
 _TEXT_SUFFIXES = frozenset(suffix for kind in (*_TEXTS, HTML) for suffix in kind.suffixes)
-_RTF_START = b"{\\rtf"
 # Control characters that no text has; a few stray bytes are forgiven, as in functions/extractors/text.py.
 _CONTROLS = bytes(set(range(32)) - {9, 10, 11, 12, 13, 27})
 _ODD_SHARE, _ODD_ALLOWED = 0.01, 3
@@ -106,16 +85,14 @@ def judge(name: str, content: Content) -> Format:
     promised = next((kind for kind in _PROMISED if _suffix(name) in kind.suffixes), None)
     if head.startswith(b"%PDF-") or (promised is PDF and b"%PDF-" in head[:_PDF_HEADER_WITHIN]):
         return PDF
-    if picture := next((kind for kind, begins in _PICTURES.items() if begins.match(head)), None):
-        return picture
+    if begun := next((kind for kind in FORMATS.values() if _begins(kind, head)), None):
+        return begun
     if head.startswith((containers.ZIP, containers.EMPTY_ZIP)):
         found = _in_zip(content)
         if found is ZIP and promised:
             found = "a zip archive"
     elif head.startswith(OLE2):
         found = _in_compound(name, content)
-    elif head.startswith(_RTF_START):
-        found = RTF
     elif _is_text(head):
         found = "a text" if promised else _text_format(head, name)
     else:
@@ -125,6 +102,10 @@ def judge(name: str, content: Content) -> Format:
     if isinstance(found, Format):
         return found
     raise _unsupported(name, found or "of a type that nobody here knows", promised)
+
+
+def _begins(kind: Format, head: bytes) -> bool:
+    return bool(kind.begins and re.match(kind.begins, head, re.DOTALL))
 
 
 def _in_zip(content: Content) -> Format | str:
