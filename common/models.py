@@ -6,7 +6,6 @@ State changes go through common/steps.py, common/tasks.py and common/documents.p
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -24,17 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-
-class Status(StrEnum):
-    """Of tasks and of steps. From PENDING to RUNNING, and from there, or at once, to one of the others."""
-
-    PENDING = "PENDING"  # not begun; a failed run that will be repeated comes back here
-    RUNNING = "RUNNING"  # a task: its object has arrived; a step: a worker holds its lease
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"  # ended by its own fault; only a retry asked for by a person leaves it
-    SKIPPED = "SKIPPED"  # steps only: not needed for this document
-    CANCELLED = "CANCELLED"  # by a person, a newer version or a removal; never left
-
+from common.status import Status
 
 # In the order in which stores list keys: that of their bytes.
 _KEY = Text(collation="C")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, text
 from common import dead_letters, task_requests
 from common.dead_letters import LETTERS, STATE
 from common.errors import Conflict, NotFound
-from common.models import Status
+from common.status import Status
 from common.steps import StepRef
 
 # Puts a body back on the queue of this name; returns when it is safe there. `Conflict` if there is no such queue.

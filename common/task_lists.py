@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from common import paging
-from common.models import Status
+from common.status import Status
 from common.task_views import TaskView, read_tasks
 
 

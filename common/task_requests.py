@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, text
 
 from common import tasks
 from common.errors import Conflict, NotFound
-from common.models import Status
+from common.status import Status
 from common.steps import StepRef
 
 _DELETE = "DOCUMENT_DELETE"

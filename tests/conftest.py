@@ -25,6 +25,15 @@ def _loggers_can_be_listened_to() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _a_logged_error_is_shown_plainly(_loggers_can_be_listened_to: None) -> None:
+    """structlog's default shows every variable of every frame, which takes seconds for each. So does no process of
+    ours: see common/telemetry.py."""
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _ports_are_each_process_own(worker_id: str) -> Iterator[None]:
     """Two processes of tests that choose the same port, to listen on a while later, would not notice until then."""
     half = len(state._PORTS) // 2

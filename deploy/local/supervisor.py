@@ -41,12 +41,14 @@ class Supervisor:
         *,
         report: Callable[[str], object],
         first_delay_seconds: float = _FIRST_DELAY_SECONDS,
+        longest_delay_seconds: float = _LONGEST_DELAY_SECONDS,
     ) -> None:
         self._environment = dict(environment)
         self._logs = log_directory
         self._guardian = guardian
         self._report = report
         self._first_delay = first_delay_seconds
+        self._longest_delay = longest_delay_seconds
         self._lock = threading.Lock()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ends: dict[str, int] = {}
@@ -141,7 +143,7 @@ class Supervisor:
             self._report(f"{name} {how(code)}: starting it again in {delay:g} s (its log: {self.log(name)})")
             if self._stopping.wait(delay):
                 return
-            delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
+            delay = min(2 * delay, self._longest_delay)
             process = self._spawn(name, command)
 
     def _keep_last_log(self, name: str) -> None:

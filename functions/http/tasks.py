@@ -10,8 +10,8 @@ import msgspec
 from common import access, audit, task_lists, task_requests
 from common.errors import NotFound
 from common.http import Call
-from common.models import Status
 from common.paging import Cursor, Limit
+from common.status import Status
 from common.task_lists import TaskFilter
 from common.task_views import TaskView, read_task
 

@@ -18,8 +18,8 @@ import structlog
 
 from common.db import Database
 from common.errors import Unavailable
-from common.models import Status
 from common.services import Services
+from common.status import Status
 from common.task_views import TaskView, read_tasks
 from router.web.listener import RIGHTS, Listener
 from router.web.running import running

@@ -13,6 +13,8 @@ from deploy.local.guardian import Guardian
 from deploy.local.supervisor import Supervisor
 
 _FIRST_DELAY_SECONDS = 0.1
+# It dies a dozen times in a round, of which a supervisor would conclude that it had better wait.
+_LONGEST_DELAY_SECONDS = 0.4
 _GRACE_SECONDS = 10
 
 
@@ -45,7 +47,12 @@ class Process:
         # A log of its own for each start: the oracle reads all of them.
         logs = self._directory / f"{self.name}-{self._runs}"
         self._supervisor = Supervisor(
-            environment, logs, self._guardian, report=_silent, first_delay_seconds=_FIRST_DELAY_SECONDS
+            environment,
+            logs,
+            self._guardian,
+            report=_silent,
+            first_delay_seconds=_FIRST_DELAY_SECONDS,
+            longest_delay_seconds=_LONGEST_DELAY_SECONDS,
         )
         self._supervisor.settle()
         self._supervisor.start(self.name, self._command)

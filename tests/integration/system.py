@@ -23,6 +23,7 @@ from deploy.client import Client, Hit, Task
 from deploy.local.servers import LocalServers
 from deploy.local.state import free_port
 from deploy.local.supervisor import Supervisor
+from deploy.migrate import prepare
 
 T = TypeVar("T")
 
@@ -80,8 +81,8 @@ class System:
     @contextmanager
     def running(self) -> Iterator[None]:
         """API and scheduler. Nothing works yet: see `worker`."""
+        prepare(self.settings)  # as `brigade migrate`, which test_up.py runs
         with self._processes("front") as front:
-            front.run("migrate", [*_BRIGADE, "migrate"])
             for name in ("api", "scheduler"):
                 front.start(name, [*_BRIGADE, name])
             wait_for(lambda: front.check() or self._ready(), "the API is ready")  # type: ignore[func-returns-value]
@@ -127,6 +128,7 @@ class System:
             self._servers.guardian,
             report=print,
             first_delay_seconds=0.05,
+            longest_delay_seconds=0.2,
         )
         try:
             yield supervisor

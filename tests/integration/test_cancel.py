@@ -200,28 +200,38 @@ def long_text() -> bytes:
     return "".join(line.format(number, number + 2) for number in range(8_000)).encode()
 
 
+@pytest.fixture(scope="module")
+def log(system: System) -> Iterator[Path]:
+    """A worker's."""
+    with system.worker() as log:
+        yield log
+
+
 @pytest.mark.parametrize(
     ("name", "make", "step", "batch"),
     [("long.pdf", long_pdf, "EXTRACT_TEXT", 0), ("long.txt", long_text, "VECTORIZE", 1)],
 )
 def test_a_long_document_is_let_go_of_in_the_middle(
-    system: System, name: str, make: Callable[[], bytes], step: str, batch: int
+    system: System, log: Path, name: str, make: Callable[[], bytes], step: str, batch: int
 ) -> None:
     key = f"incoming/{uuid4()}-cancel/{name}"
     runs = "SELECT 1 FROM task_details WHERE task_id = :id AND step_name = :step AND batch >= :batch AND owner > ''"
-    with system.worker() as log:
-        system.put(key, make())
-        task_id = system.task_of(key)
-        wait_for(lambda: system.sql(runs, id=task_id, step=step, batch=batch), f"{step} runs")
-        answer = system.http.post(f"/v1/tasks/{task_id}/cancel")
-        since = time.monotonic()
-        assert (answer.status_code, answer.json()) == (202, {"task_id": task_id, "status": "CANCELLED"})
-        wait_for(lambda: "lease_lost" in log.read_text(), "the worker lets go", _PATIENCE_SECONDS)
-        assert time.monotonic() - since < _SECONDS
-        # Whatever was under way has come to its end when something later has.
-        other = f"incoming/{uuid4()}-cancel/short.txt"
-        system.put(other, b"A short text about water.")
-        assert system.ended(system.task_of(other)).status == "COMPLETED"
+
+    def let_go() -> bool:
+        return any("lease_lost" in line and task_id in line for line in log.read_text().splitlines())
+
+    system.put(key, make())
+    task_id = system.task_of(key)
+    wait_for(lambda: system.sql(runs, id=task_id, step=step, batch=batch), f"{step} runs")
+    answer = system.http.post(f"/v1/tasks/{task_id}/cancel")
+    since = time.monotonic()
+    assert (answer.status_code, answer.json()) == (202, {"task_id": task_id, "status": "CANCELLED"})
+    wait_for(let_go, "the worker lets go", _PATIENCE_SECONDS)
+    assert time.monotonic() - since < _SECONDS
+    # Whatever was under way has come to its end when something later has.
+    other = f"incoming/{uuid4()}-cancel/short.txt"
+    system.put(other, b"A short text about water.")
+    assert system.ended(system.task_of(other)).status == "COMPLETED"
     task = system.client.task(task_id)
     assert task.status == "CANCELLED"
     assert {one.status for one in task.task_details} == {"COMPLETED", "CANCELLED"}

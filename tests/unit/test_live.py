@@ -12,8 +12,8 @@ import pytest
 from starlette.websockets import WebSocket
 
 from common.errors import Forbidden, Unauthenticated
-from common.models import Status
 from common.settings import Settings
+from common.status import Status
 from common.task_views import TaskView
 from router.web.live import State, Watch
 from router.web.rules import PUBLIC

@@ -28,7 +28,14 @@ class Parts:
 
     def __init__(self, guardian: Guardian, directory: Path) -> None:
         self.said: list[str] = []
-        self.supervisor = Supervisor(os.environ, directory, guardian, report=self.said.append, first_delay_seconds=0.05)
+        self.supervisor = Supervisor(
+            os.environ,
+            directory,
+            guardian,
+            report=self.said.append,
+            first_delay_seconds=0.05,
+            longest_delay_seconds=0.15,
+        )
 
     def start(self, name: str, code: str) -> None:
         self.supervisor.start(name, [sys.executable, "-c", f"import os; print(os.getpid(), flush=True)\n{code}"])
@@ -58,14 +65,14 @@ def test_a_program_that_dies_is_started_again_and_that_is_said(parts: Parts) -> 
     assert "worker was ended by SIGKILL: starting it again in 0.05 s" in parts.said[0]
 
 
-def test_a_program_that_keeps_dying_is_started_ever_more_slowly(parts: Parts) -> None:
+def test_a_program_that_keeps_dying_is_started_ever_more_slowly_up_to_a_limit(parts: Parts) -> None:
     parts.start("worker", ENDS_WHEN_ASKED)
     eventually(lambda: parts.pids("worker"))
     parts.supervisor.settle()
     for deaths in (1, 2, 3):
         os.kill(parts.pids("worker")[-1], signal.SIGKILL)
         eventually(partial(parts.has_started, "worker", deaths + 1))
-    assert [line.split(" again in ")[1].split(" s ")[0] for line in parts.said] == ["0.05", "0.1", "0.2"]
+    assert [line.split(" again in ")[1].split(" s ")[0] for line in parts.said] == ["0.05", "0.1", "0.15"]
 
 
 def test_what_a_dead_program_started_does_not_outlive_it(parts: Parts) -> None:
