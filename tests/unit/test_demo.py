@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,25 +11,15 @@ from deploy.client import Client
 from deploy.local.demo import Demo, DemoFailed
 from deploy.local.report import Report
 from deploy.sample import NAME, QUESTIONS, sample_pdf
-from tests.unit.fake_api import KEY, STEPS, FakeApi, fake_api
+from tests.unit.fake_api import HIT, KEY, STEPS, FakeApi, fake_api
 
-HIT: dict[str, Any] = {
-    "document_id": "d0",
-    "document_name": NAME,
-    "version": 1,
-    "chunk": 0,
-    "page": 3,
-    "start": 0,
-    "end": 20,
-    "text": "If a worker dies in the middle of a step",
-    "score": 0.03,
-}
+ANSWER = HIT | {"document_name": NAME, "page": 3, "text": "If a worker dies in the middle of a step"}
 
 
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     with fake_api() as api:
-        api.hits = [HIT]
+        api.hits = [ANSWER]
         yield api
 
 
