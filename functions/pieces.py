@@ -96,8 +96,10 @@ def records_of(page: Page, rewrite: Callable[[str], str]) -> Iterator[Page]:
 def rewritten(piece: Piece, rewrite: Callable[[str], str]) -> Piece:
     """The piece with another text, made of each of its lines by itself where these have places."""
     text = rewrite(piece.text)
-    if text == piece.text or not piece.lines:
-        return replace(piece, text=text)
+    if text == piece.text:
+        return piece
+    if not piece.lines:
+        return Piece(text, piece.kind, piece.level)
     parts: list[str] = []
     lines: list[Line] = []
     length = 0
@@ -106,7 +108,7 @@ def rewritten(piece: Piece, rewrite: Callable[[str], str]) -> Piece:
         lines.append(Line(length, line.box))
         parts.append(rewrite(piece.text[line.start : end]))
         length += len(parts[-1])
-    return replace(piece, text="".join(parts), lines=tuple(lines))
+    return Piece("".join(parts), piece.kind, piece.level, tuple(lines))
 
 
 def text_records(texts: Iterable[str], number: int = 1) -> Iterator[Page]:
