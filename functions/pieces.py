@@ -87,7 +87,9 @@ def in_records(pieces: Iterable[Piece], number: int = 1) -> Iterator[Page]:
 
 def records_of(page: Page, rewrite: Callable[[str], str]) -> Iterator[Page]:
     """The page in records, its text rewritten line by line."""
-    if page.blocks:
+    if page.blocks and _is_record(page) and rewrite(page.text) == page.text:
+        yield page
+    elif page.blocks:
         yield from in_records((rewritten(piece, rewrite) for piece in pieces_of(page)), page.number)
     else:
         yield from text_records([rewrite(page.text)], page.number)
@@ -123,6 +125,13 @@ def text_records(texts: Iterable[str], number: int = 1) -> Iterator[Page]:
             start = following
         held = held[start:]
     yield Page(number, held)
+
+
+def _is_record(page: Page) -> bool:
+    """Whether taking it apart and putting it together again would only take time."""
+    parts = len(page.blocks) + len(page.lines)
+    is_short = len(page.text) + len(page.blocks) + 2 <= RECORD_CHARACTERS and parts <= _RECORD_PARTS
+    return is_short and page.blocks[-1].end == len(page.text)
 
 
 def _between(piece: Piece, following: Piece) -> str:
