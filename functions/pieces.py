@@ -89,7 +89,9 @@ def in_records(pieces: Iterable[Piece], number: int = 1) -> Iterator[Page]:
 
 def records_of(page: Page, rewrite: Callable[[str], str]) -> Iterator[Page]:
     """The page in records, its text rewritten line by line."""
-    if page.blocks:
+    if page.blocks and _is_record(page) and rewrite(page.text) == page.text:
+        yield page
+    elif page.blocks:
         yield from in_records((rewritten(piece, rewrite) for piece in pieces_of(page)), page.number)
     else:
         yield from text_records([rewrite(page.text)], page.number)
@@ -98,8 +100,10 @@ def records_of(page: Page, rewrite: Callable[[str], str]) -> Iterator[Page]:
 def rewritten(piece: Piece, rewrite: Callable[[str], str]) -> Piece:
     """The piece with another text, made of each of its lines by itself where these have places."""
     text = rewrite(piece.text)
-    if text == piece.text or not piece.lines:
-        return replace(piece, text=text)
+    if text == piece.text:
+        return piece
+    if not piece.lines:
+        return Piece(text, piece.kind, piece.level)
     parts: list[str] = []
     lines: list[Line] = []
     length = 0
@@ -108,7 +112,7 @@ def rewritten(piece: Piece, rewrite: Callable[[str], str]) -> Piece:
         lines.append(Line(length, line.box))
         parts.append(rewrite(piece.text[line.start : end]))
         length += len(parts[-1])
-    return replace(piece, text="".join(parts), lines=tuple(lines))
+    return Piece("".join(parts), piece.kind, piece.level, tuple(lines))
 
 
 def text_records(texts: Iterable[str], number: int = 1) -> Iterator[Page]:
@@ -123,6 +127,13 @@ def text_records(texts: Iterable[str], number: int = 1) -> Iterator[Page]:
             start = following
         held = held[start:]
     yield Page(number, held)
+
+
+def _is_record(page: Page) -> bool:
+    """Whether taking it apart and putting it together again would only take time."""
+    parts = len(page.blocks) + len(page.lines)
+    is_short = len(page.text) + len(page.blocks) + 2 <= RECORD_CHARACTERS and parts <= _RECORD_PARTS
+    return is_short and page.blocks[-1].end == len(page.text)
 
 
 def _between(piece: Piece, following: Piece) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 from common.records import Line
@@ -74,25 +73,29 @@ def clean_piece(piece: Piece) -> Piece:
         shift = length + len(part) - len(line.text)
         places += (Line(max(shift + place.start, length), place.box) for place in line.lines)
         length += len(part)
-    return replace(piece, text="".join(parts), lines=tuple(places))
+    return Piece("".join(parts), piece.kind, piece.level, tuple(places))
 
 
 def _lines_of(piece: Piece) -> Iterator[Piece]:
+    if "\n" not in piece.text:
+        yield Piece(piece.text, lines=piece.lines)
+        return
     start = 0
-    places = list(piece.lines)
     for text in piece.text.split("\n"):
         end = start + len(text) + 1
-        own = [Line(max(place.start - start, 0), place.box) for place in places if start <= place.start < end]
+        own = [Line(place.start - start, place.box) for place in piece.lines if start <= place.start < end]
         yield Piece(text, lines=tuple(own))
         start = end
 
 
 def _clean_line(line: Piece) -> Piece:
-    line = rewritten(replace(line, text=_SOFT_HYPHEN_END.sub("\u2010", line.text)), _clean_part)
+    text = _SOFT_HYPHEN_END.sub("\u2010", line.text)
+    line = rewritten(line if text == line.text else Piece(text, lines=line.lines), _clean_part)
     text = line.text.lstrip(" ")
-    stripped = len(line.text) - len(text)
-    places = tuple(Line(max(place.start - stripped, 0), place.box) for place in line.lines)
-    return replace(line, text=text.rstrip(" \t"), lines=places)
+    places = line.lines
+    if stripped := len(line.text) - len(text):
+        places = tuple(Line(max(place.start - stripped, 0), place.box) for place in places)
+    return Piece(text.rstrip(" \t"), lines=places)
 
 
 def _clean_part(text: str) -> str:
@@ -104,10 +107,15 @@ def _one_newline(text: str) -> str:
 
 
 def _only_visible(text: str) -> str:
+    # Most lines of Western text: what follows looks at each character twice.
+    if text.isascii() and text.isprintable():
+        return text
     return _INVISIBLE.sub("", _SPACES.sub(" ", text))
 
 
 def _plain_forms(text: str) -> str:
+    if text.isascii():
+        return text
     text = _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     return unicodedata.normalize("NFC", _MARKS.sub(_few_marks, text))
 

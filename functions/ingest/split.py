@@ -126,7 +126,7 @@ class _Outline:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._above: list[tuple[int, str]] = []
+        self._above: list[tuple[int, str, int]] = []  # each heading with its level before and its tokens behind it
         self.path: Path = ()
 
     def leave(self, level: int) -> None:
@@ -136,15 +136,16 @@ class _Outline:
         self._refresh()
 
     def enter(self, level: int, heading: str) -> None:
-        self._above.append((level, " ".join(heading.split())[:_HEADING_CHARACTERS]))
+        heading = " ".join(heading.split())[:_HEADING_CHARACTERS]
+        self._above.append((level, heading, self._tokens.count(heading)))
         self._refresh()
 
     def _refresh(self) -> None:
         path: list[str] = []
         room = heading_room(self._tokens.max_tokens)
-        for _, heading in reversed(self._above):
+        for _, heading, tokens in reversed(self._above):
             # The newline behind it, and its first word's mark, are a token at most.
-            room -= self._tokens.count(heading) + 1
+            room -= tokens + 1
             if room < 0:
                 break
             path.insert(0, heading)

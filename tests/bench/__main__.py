@@ -17,6 +17,7 @@ from common.errors import BrigadeError
 from deploy.local import environment
 from tests.bench import (
     big_uploads,
+    extraction,
     flood,
     growth,
     latency,
@@ -28,6 +29,7 @@ from tests.bench import (
     retrieval,
     search,
     sockets,
+    splitting,
     streamed,
     sweep,
     uploads,
@@ -54,8 +56,14 @@ _MEASURES: dict[str, Measure] = {
         system, corpus, options.big_uploads, options.file_mb, say
     ),
     "long-text": lambda system, corpus, options, say: long_text.measure(system, corpus, options.text_mb, say),
-    "ocr": lambda _, corpus, __, say: ocr.measure(corpus, say),
 }
+# What needs no servers: these would only take CPU from it.
+_ALONE: dict[str, Callable[[Corpus, Callable[[str], None]], Outcome]] = {
+    "extraction": extraction.measure,
+    "split": splitting.measure,
+    "ocr": ocr.measure,
+}
+_NAMES = (*_MEASURES, *_ALONE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +98,8 @@ def _measure(name: str, corpus: Corpus, options: argparse.Namespace, console: Co
     def say(what: str) -> None:
         console.print(f"{name:10} {what}", highlight=False)
 
+    if name in _ALONE:
+        return _ALONE[name](corpus, say)
     with System(say) as system:
         return _MEASURES[name](system, corpus, options, say)
 
@@ -98,7 +108,7 @@ def _options(json: Path, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=_MEASURES, default=list(_MEASURES), help="which")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=_NAMES, default=list(_NAMES), help="which")
     parser.add_argument("--flood", type=int, metavar="N", default=300, help="one-page documents dropped at once")
     parser.add_argument("--overload", type=int, metavar="N", default=1000, help="documents in one user's flood")
     parser.add_argument("--latency", type=int, metavar="N", default=50, help="pages sent into an idle system")

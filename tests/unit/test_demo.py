@@ -43,7 +43,7 @@ def test_the_sample_goes_through_and_answers_in_both_languages(api: FakeApi, mem
     assert all(f"{step} " in said for step in STEPS)
     assert [search["query"] for search in api.searches] == list(QUESTIONS)
     assert all(search["document_ids"] == ["d0"] for search in api.searches)
-    assert f"{NAME}, page 3" in said
+    assert f"{NAME}, version 1, page 3" in said
 
 
 def test_a_terminal_sees_a_bar_for_each_step(api: FakeApi, memory: Path) -> None:
