@@ -128,6 +128,25 @@ def take(
         raise LeaseLost
 
 
+def unfolded_before(connection: Connection, task_id: str) -> bool:
+    """Whether these very bytes were taken apart to the end already, and no others since: what is missing now of their
+    members was deleted."""
+    found = connection.execute(
+        text("""
+            SELECT FROM document_versions AS this JOIN document_versions AS before
+                ON before.document_id = this.document_id AND before.version < this.version AND before.etag = this.etag
+            JOIN tasks ON tasks.id = before.task_id AND tasks.status = 'COMPLETED'
+            WHERE this.task_id = :task AND NOT EXISTS (
+                SELECT FROM document_versions AS other WHERE other.document_id = this.document_id
+                    AND other.version > before.version AND other.version < this.version
+                    AND other.etag IS DISTINCT FROM this.etag)
+            LIMIT 1
+        """),
+        {"task": task_id},
+    )
+    return found.first() is not None
+
+
 # A document's line of parents, the outermost last; a key names its parent, so there is no circle.
 _UP = """
     WITH RECURSIVE up (id, parent_id, depth) AS (

@@ -13,7 +13,7 @@ from common.erasing import KnownBytes
 from common.errors import Retryable
 from common.filenames import guess_type
 from common.findings import Found
-from common.members import Room, prefix_of, room, take
+from common.members import Room, prefix_of, room, take, unfolded_before
 from common.records import Pin
 from functions import framing
 from functions.extractors import Format
@@ -46,7 +46,8 @@ def options(room: Room) -> dict[str, int]:
 def keep(ctx: Context, frames: Path, told: Mapping[str, Any], room: Room) -> None:
     """Put what is new or changed of the members, and erase those of earlier versions that are no more.
 
-    `frames`: what the jail wrote, none if it has no members any more. A second run finds all there, and puts nothing.
+    `frames`: what the jail wrote, none if it has no members any more. A second run finds all there, and puts nothing;
+    nor does a new version of the same bytes.
     Raises `Retryable` while an earlier version is still at it, `LeaseLost` where this is no longer the newest.
     """
     services, document_id = ctx.services, ctx.target.document_id
@@ -63,6 +64,8 @@ def keep(ctx: Context, frames: Path, told: Mapping[str, Any], room: Room) -> Non
                 most=services.settings.max_members,
                 most_bytes=services.settings.max_members_bytes,
             )
+            # Processing an archive again must not bring back what somebody deleted of it.
+            again = unfolded_before(connection, ctx.target.task_id)
         prefix = prefix_of(document_id)
         there = {one.key: one.found for one in services.objects.listed(ctx.target.bucket, prefix)}
         put, wanted = 0, set()
@@ -71,6 +74,8 @@ def keep(ctx: Context, frames: Path, told: Mapping[str, Any], room: Room) -> Non
                 ctx.check_cancelled()
                 key = prefix + framed.path
                 wanted.add(key)
+                if again and key not in there:
+                    continue
                 if not _is_there(ctx, key, there.get(key), frames, framed):
                     _put(ctx, key, frames, framed)
                     put += 1

@@ -240,6 +240,24 @@ def test_a_new_version_keeps_changes_and_removes(scene: Scene) -> None:
     assert scene.keys() == {"incoming/a.zip"}
 
 
+def test_a_member_that_was_deleted_stays_so_when_its_archive_is_processed_again(scene: Scene) -> None:
+    one = archive({"kept.txt": b"Kept", "deleted.txt": b"Deleted"})
+    parent = scene.ingest("incoming/a.zip", one)
+    ((deleted,),) = scene.rows("SELECT id FROM documents WHERE name = 'deleted.txt'")
+    with scene.database.transaction() as connection:
+        removals.ask(connection, deleted, DELETE, user_id="admin")
+    scene.settle()
+    with scene.database.transaction() as connection:
+        documents.reprocess(connection, parent, UPLOAD, user_id="admin")
+    scene.settle()
+    assert scene.rows("SELECT max(version) FROM document_versions WHERE document_id = :id", id=parent) == [(2,)]
+    assert scene.members(parent) == {"kept.txt": "Kept"}
+    # Other bytes in between took away what these had, and nobody deleted that.
+    scene.ingest("incoming/a.zip", archive({"other.txt": b"Other"}))
+    scene.ingest("incoming/a.zip", one)
+    assert scene.members(parent) == {"kept.txt": "Kept", "deleted.txt": "Deleted"}
+
+
 @pytest.mark.parametrize("by_event", [False, True])
 def test_members_leave_with_their_parent_and_so_does_what_arrives_later(scene: Scene, by_event: bool) -> None:
     inner = archive({"deep.txt": b"Deep"})
