@@ -8,8 +8,9 @@ from common.context import Context
 from common.index import hash_of
 from common.records import Chunk, EmbeddedChunk
 
-# Chunks between two looks at whether anybody still wants them: a third of a second on two cores.
-_GROUP = 16
+# Chunks between two looks at whether anybody still wants them: a third of a second on two cores, and
+# seconds where others want these as well.
+_GROUP = 8
 
 
 def vectorize(ctx: Context, chunks: Iterable[Chunk]) -> Iterator[EmbeddedChunk]:

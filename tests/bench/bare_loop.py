@@ -153,7 +153,7 @@ class _Worker:
         times.append(time.monotonic())
         chunks = [list(self._chunks(one)) for one in pages]
         times.append(time.monotonic())
-        vectors = self._services.embedder.embed_passages([chunk.text for one in chunks for chunk in one])
+        vectors = self._services.embedder.embed_passages([chunk.passage for one in chunks for chunk in one])
         times.append(time.monotonic())
         self._index.upsert(_rows(chunks, vectors))
         times.append(time.monotonic())
