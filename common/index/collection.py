@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from common.index.locks import Locks
 from common.index.rows import Hit, Row, decode, encode, hit_fields, is_ours
@@ -30,6 +31,10 @@ _PAGE = 8192
 _PAGE_SECONDS = 120
 # It warns of each iterator that Milvus Lite has no such timestamp: there, the lock does what it is for.
 logging.getLogger("pymilvus.client.iterator.query_iterator").setLevel(logging.ERROR)
+
+
+# The field of each list.
+_SEARCHED = {"dense": "dense", "keyword": "sparse"}
 
 
 class MilvusCollection:
@@ -143,14 +148,26 @@ class MilvusCollection:
         finally:
             pages.close()
 
-    def search(self, name: str, **options: Any) -> list[Hit]:
-        """The list of that name, "dense" or "keyword", best first."""
+    def search(self, vector: NDArray[np.float32] | None, words: str | None, where: str, depth: int) -> list[list[Hit]]:
+        """A list for each that is given, best first."""
+        asked = {"dense": vector, "keyword": words}
         fields = hit_fields(plain=self.is_plain)
+        lists: list[list[Hit]] = []
         with self._searching():
-            (found,) = self._server.call_loaded("search", self.name, output_fields=fields, **options)
-        # Milvus Lite tells a BM25 score as a negative number, Milvus as a positive one.
-        sign = -1 if name == "keyword" and self._server.lite else 1
-        return [decode(one["entity"], sign * float(one["distance"]), (name,)) for one in found]
+            for name in (name for name, what in asked.items() if what is not None):
+                (found,) = self._server.call_loaded(
+                    "search",
+                    self.name,
+                    data=[asked[name]],
+                    anns_field=_SEARCHED[name],
+                    filter=where,
+                    limit=depth,
+                    output_fields=fields,
+                )
+                # Milvus Lite tells a BM25 score as a negative number, Milvus as a positive one.
+                sign = -1 if name == "keyword" and self._server.lite else 1
+                lists.append([decode(one["entity"], sign * float(one["distance"]), (name,)) for one in found])
+        return lists
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
         """Those of these rows that are there, in no order."""

@@ -167,15 +167,11 @@ class Index:
         if document_ids is not None:
             where += f" and {one_of('document_id', document_ids)}"
         lists: list[list[Hit]] = []
-        collections = [self.current, *self._recent_others()]
-        for one in collections if mode != "keyword" else ():
+        for one in [self.current, *self._recent_others()]:
             with self._unless_dropped(one):
-                asked = self._vector_for(one, vector, previous)
-                if asked is not None:
-                    lists.append(one.search("dense", data=[asked], anns_field="dense", filter=where, limit=depth))
-        for one in collections if mode != "dense" else ():
-            with self._unless_dropped(one):
-                lists.append(one.search("keyword", data=[query], anns_field="sparse", filter=where, limit=depth))
+                own = None if mode == "keyword" else self._vector_for(one, vector, previous)
+                words = None if mode == "dense" else query
+                lists += one.search(own, words, where, depth)
         hits = fuse(lists) if len(lists) > 1 else lists[0]
         return Found(hits, complete=all(len(one) < depth for one in lists))
 

@@ -26,7 +26,7 @@ from functions.http.highlights import Highlight, highlights
 
 # How deep the lists are read that are fused; the deeper ones only when hits do not suffice, as they cost more. What a
 # deeper look brings comes after what was shown before it, so that pages neither repeat nor lose a hit.
-_DEPTHS = (50, 400, 2000)
+DEPTHS = (20, 100, 500, 2000)
 # Documents that the index is told to keep to. Where filters let in more, most hits meet them anyway.
 _NAMED_DOCUMENTS = 1000
 
@@ -162,7 +162,7 @@ class _Search:
                 if self.services.index.wants_previous:
                     previous = self.services.previous_embedder.embed_query(self.body.query)
         kept: dict[tuple[str, int, int], Hit] = {}
-        for depth in _DEPTHS:
+        for depth in DEPTHS:
             with self._timed("index"):
                 found = self.services.index.search(
                     self.body.query,
@@ -250,6 +250,6 @@ def _offset(cursor: str | None) -> int:
         offset = int(base64.urlsafe_b64decode(cursor.encode("ascii")))
     except ValueError:
         offset = -1
-    if not 0 <= offset <= 2 * _DEPTHS[-1]:
+    if not 0 <= offset <= 2 * DEPTHS[-1]:
         raise RequestError("The cursor is none that this call gave.", code="INVALID_CURSOR")
     return offset

@@ -22,6 +22,7 @@ from common.index import Hit, Mode, Row
 from common.records import Chunk, EmbeddedChunk, Page
 from common.services import Services
 from functions.extractors import Options, html
+from functions.http.search import DEPTHS
 from functions.ingest.preprocess import preprocess
 from functions.ingest.split import split
 from functions.pieces import Piece, in_records, pieces_of
@@ -182,7 +183,7 @@ def ask(services: Services, questions: list[Question], book: str, mode: Mode, la
     for question in questions:
         if question.language == language:
             vector = None if mode == "keyword" else services.embedder.embed_query(question.text)
-            found = services.index.search(question.text, vector, depth=50, mode=mode, knowledge_base_ids=[book])
+            found = services.index.search(question.text, vector, depth=DEPTHS[0], mode=mode, knowledge_base_ids=[book])
             ranks.append(_rank(found.hits, question))
     return Scores.of(ranks)
 
