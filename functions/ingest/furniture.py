@@ -65,14 +65,17 @@ def _without(pages: Iterable[Page], note: Callable[..., Any]) -> Iterator[Page]:
         for candidate in candidates:
             if counts[candidate] < _RECURS:
                 continue
-            if _NUMBER.fullmatch(candidate.form.replace("#", "1")) or candidate.form in known:
+            if _is_number(candidate) or candidate.form in known:
                 gone.add(candidate.index)
             known.add(candidate.form)
+        pieces = list(pieces_of(page)) if gone else []
+        if gone and len(gone) == len(pieces):
+            # All that the page says: a ticket of many, an index card. Better a head too many than a page too few.
+            gone = {candidate.index for candidate in candidates if candidate.index in gone and _is_number(candidate)}
         if gone:
             taken += len(gone)
             note(furniture=taken)
-            kept = [piece for index, piece in enumerate(pieces_of(page)) if index not in gone]
-            page = compose(page.number, kept)
+            page = compose(page.number, [piece for index, piece in enumerate(pieces) if index not in gone])
         yield page
 
 
@@ -90,6 +93,10 @@ def _with_others(pages: Iterable[Page]) -> Iterator[tuple[Page, list[_Candidate]
         yield page, candidates, others
         before.append(candidates)
         ahead.extend(islice(looked, 1))
+
+
+def _is_number(candidate: _Candidate) -> bool:
+    return bool(_NUMBER.fullmatch(candidate.form.replace("#", "1")))
 
 
 def _candidates(page: Page) -> list[_Candidate]:

@@ -47,6 +47,11 @@ def test_what_stands_twice_or_elsewhere_on_the_page_is_text() -> None:
     assert _texts(moving)[0] == [page.text for page in moving]
 
 
+def test_a_page_that_says_only_what_its_neighbours_say_with_another_number_keeps_it() -> None:
+    tickets = [compose(n, [_piece(f"Ticket {n} for seat {n}", 72.0), _piece(f"{n}", 800.0)]) for n in range(1, 30)]
+    assert _texts(tickets)[0] == [f"Ticket {n} for seat {n}" for n in range(1, 30)]
+
+
 def test_pages_without_places_flow_one_at_a_time() -> None:
     taken = []
 
