@@ -124,7 +124,7 @@ def split_chapters(
     services: Services, corpus: Corpus, book: str, language: str, chunking: Chunking
 ) -> Iterator[Chapter]:
     for path in corpus.chapters(book, language):
-        document = f"{language}_{path.stem}".replace(".", "_")
+        document = f"{book}_{language}_{path.stem}".replace(".", "_")
         pages, sections = read(services, path, chunking)
         yield Chapter(document, list(split(_context(services, document, chunking), pages)), sections)
 
