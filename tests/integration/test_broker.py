@@ -29,7 +29,14 @@ def received() -> queue.Queue[Delivery]:
 
 @pytest.fixture
 def broker(servers: LocalServers, received: queue.Queue[Delivery]) -> Iterator[PikaBroker]:
-    broker = PikaBroker(servers.rabbitmq.url, timeout_seconds=10, prefetch={QUEUE: 5}, on_delivery=received.put)
+    def receive(delivery: Delivery) -> None:
+        # A scheduler that other tests share is alive, and sends what they left undone again whenever it likes.
+        if delivery.body.startswith(b"{"):
+            broker.ack(delivery)
+        else:
+            received.put(delivery)
+
+    broker = PikaBroker(servers.rabbitmq.url, timeout_seconds=10, prefetch={QUEUE: 5}, on_delivery=receive)
     broker.start()
     assert broker.wait_connected(15)
     yield broker
