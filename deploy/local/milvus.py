@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import grpc
 
 from deploy.local.server import NotReadyError, Server
 
-# A path and no import: what it imports takes a second, which `brigade up` need not spend.
-_SERVER = str(Path(__file__).with_name("milvus_server.py"))
+# A name and no import: what it imports takes a second, which `brigade up` need not spend.
+_SERVER = "deploy.local.milvus_server"
 _CHECK_SECONDS = 2
 
 
@@ -26,7 +25,7 @@ class Milvus(Server):
         """It makes what it needs."""
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, _SERVER, f"{self.directory}/data", str(self.port)]
+        return [sys.executable, "-m", _SERVER, f"{self.directory}/data", str(self.port)]
 
     def check(self) -> None:
         # Its collections are open before its port is, so that it speaks gRPC there says enough.

@@ -1,4 +1,4 @@
-"""Milvus Lite's own server, with its collections opened before it answers: `python milvus_server.py DIRECTORY PORT`.
+"""`python -m deploy.local.milvus_server DIRECTORY PORT`: Milvus Lite's own server, made fit for several clients.
 
 What writes goes through one lock. Our clients take turns by a lock of their own (common/index), but who was killed,
 or has lost patience, lets go of that while the request still runs here.
@@ -19,6 +19,8 @@ import jieba
 from milvus_lite.adapter.grpc import server
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.db import MilvusLite
+
+from deploy.local import milvus_ranking
 
 # To list the collections opens those that are not open, as one is for a moment that is being made.
 _ALONE = (("Insert", "Upsert", "Delete", "Flush"), ("CreateCollection", "DropCollection", "ShowCollections"))
@@ -43,6 +45,7 @@ class OpenedMilvusLite(MilvusLite):  # type: ignore[misc]
 def main() -> None:
     directory, port = sys.argv[1:]
     server.MilvusLite = OpenedMilvusLite
+    milvus_ranking.install()
     for names in _ALONE:
         lock = threading.Lock()
         for name in names:
