@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.index.locks import Locks
 from common.index.rows import Hit, Row, decode, encode, hit_fields, is_ours
-from common.index.schema import INDEXES, collection_schema, dimension_of, index_params
+from common.index.schema import collection_schema, dimension_of, index_params, indexes
 from common.index.server import Server
 from common.once import once
 
@@ -55,9 +55,19 @@ class MilvusCollection:
                 # Strong: whoever searches sees what anybody wrote before. Milvus Lite is always so.
                 self._server.call("create_collection", self.name, schema=schema, consistency_level="Strong")
             made = self._server.call("list_indexes", self.name)
-            for field in INDEXES.keys() - set(made):
-                self._server.call("create_index", self.name, index_params=index_params(field))
+            for field, index in indexes(lite=self._server.lite).items():
+                if field in made and self._server.lite and self._is_other(field, index):
+                    self._server.call("release_collection", self.name)
+                    self._server.call("drop_index", self.name, field)
+                    made.remove(field)
+                if field not in made:
+                    self._server.call("create_index", self.name, index_params=index_params(field, index))
             self._server.call("load_collection", self.name)
+
+    def _is_other(self, field: str, index: dict[str, Any]) -> bool:
+        """Whether an earlier release made another index of the field. Milvus Lite makes one anew in seconds."""
+        made = self._server.call("describe_index", self.name, field)
+        return any(made[name] != value for name, value in index.items())
 
     def drop(self) -> None:
         """It is gone, whatever it holds."""

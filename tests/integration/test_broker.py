@@ -32,15 +32,15 @@ def broker(servers: LocalServers, received: queue.Queue[Delivery]) -> Iterator[P
     def receive(delivery: Delivery) -> None:
         # A scheduler that other tests share is alive, and sends what they left undone again whenever it likes.
         if delivery.body.startswith(b"{"):
-            broker.ack(delivery)
+            made.ack(delivery)
         else:
             received.put(delivery)
 
-    broker = PikaBroker(servers.rabbitmq.url, timeout_seconds=10, prefetch={QUEUE: 5}, on_delivery=receive)
-    broker.start()
-    assert broker.wait_connected(15)
-    yield broker
-    broker.close()
+    made = PikaBroker(servers.rabbitmq.url, timeout_seconds=10, prefetch={QUEUE: 5}, on_delivery=receive)
+    made.start()
+    assert made.wait_connected(15)
+    yield made
+    made.close()
 
 
 def to_remove(body: bytes) -> Publication:

@@ -24,6 +24,7 @@ from common.index.rows import encode
 from common.records import Chunk, EmbeddedChunk
 from common.settings import Settings
 from deploy.local.servers import LocalServers
+from tests.processes import wait_until
 from tests.tiny_model import manifest
 
 pytestmark = pytest.mark.integration
@@ -113,6 +114,49 @@ def test_hybrid_search_puts_first_what_both_ways_favour(index: Index) -> None:
     hits = find(index, "kernel panic")
     assert [hit.chunk for hit in hits] == [0, 1, 2]
     assert hits[0].score == pytest.approx(1.6 / 3), "first of both lists"
+
+
+def test_dense_search_finds_all_of_a_document_among_thousands_that_are_nearer(
+    settings: Settings, servers: LocalServers
+) -> None:
+    with closing(Index(settings.model_copy(update={"index_flush_rows": 10_000}), MODEL)) as index:
+        index.ensure()
+        index.upsert(rows("far", *(f"black white {word}" for word in range(5))))
+        for number in range(30):
+            index.upsert(rows(f"d{number}", *(f"red green red green {number} {word}" for word in range(100))))
+        index.flush()
+        made = servers.milvus.directory / "data"
+        wait_until(lambda: any(made.rglob(f"{index.name}/**/*.dense.*.idx")), seconds=60, what="the index is made")
+        assert len(find(index, "red green", mode="dense", documents=("far",))) == 5
+
+
+def test_what_a_word_weighs_depends_on_no_flush(index: Index) -> None:
+    """Each flush is a segment of its own, in which another word is the rare one."""
+    for number in range(3):
+        index.upsert(rows(f"cats{number}", "cat mouse", "cat milk", "cat sleep"))
+    index.flush()
+    index.upsert(rows("dogs", "dog bone", "dog ball", "dog walk", "cat dog"))
+    index.flush()
+    hits = find(index, "cat dog", mode="keyword", top_k=50)
+    assert [(hit.document_id, hit.chunk) for hit in hits[:4]] == [("dogs", 3), ("dogs", 0), ("dogs", 1), ("dogs", 2)]
+    alone = find(index, "cat", mode="keyword", top_k=50)
+    assert len({round(hit.score, 4) for hit in alone}) == 1, "of ten passages that have it once, each of two words"
+
+
+def test_an_index_that_an_earlier_release_made_is_made_anew(index: Index, settings: Settings) -> None:
+    index.upsert(rows("d1", "red green", "black white"))
+    with closing(MilvusClient(settings.milvus_uri)) as milvus:
+        milvus.release_collection(index.name)
+        milvus.drop_index(index.name, "dense")
+        params = milvus.prepare_index_params()
+        params.add_index("dense", index_name="dense", index_type="AUTOINDEX", metric_type="COSINE")
+        milvus.create_index(index.name, params)
+        milvus.load_collection(index.name)
+        index.ensure()
+        assert milvus.describe_index(index.name, "dense")["index_type"] == "FLAT"
+        assert milvus.describe_index(index.name, "sparse")["metric_type"] == "BM25"
+    hits = find(index, "red green")
+    assert [hit.chunk for hit in hits] == [0, 1]
 
 
 def test_rows_that_somebody_else_wrote_are_passed_over_where_all_are_listed(index: Index, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from common.context import Context, Target
 from common.errors import ConfigurationError
 from common.events import ObjectCreated
 from common.index import Hit
-from common.index.schema import INDEXES
+from common.index.schema import indexes
 from common.records import Chunk, EmbeddedChunk
 from common.services import Services
 from common.settings import Settings
@@ -257,7 +257,7 @@ def first_release(settings: Settings, before: Deployment) -> Deployment:
     schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_function(Function("bm25", FunctionType.BM25, ["text"], ["sparse"]))
     params = MilvusClient.prepare_index_params()
-    for field, options in INDEXES.items():
+    for field, options in indexes(lite=False).items():
         params.add_index(field, index_name=field, **options)
     milvus.create_collection(settings.collection, schema=schema, index_params=params)
     row = {"id": "d:1:0", "knowledge_base_id": "default", "document_id": "d", "version": 1, "chunk": 0, "page": 3}
