@@ -23,10 +23,14 @@ _CHAPTERS = {
     ("reference", "zh-cn"): (_PACKAGES[1], "usr/share/debian-reference/ch*.zh-cn.html"),
     ("guide", "en"): ("installation-guide-amd64", "usr/share/doc/installation-guide-amd64/en/[ac]*.html"),
     ("guide", "zh-cn"): ("installation-guide-amd64", "usr/share/doc/installation-guide-amd64/zh_CN/[ac]*.html"),
+    ("handbook", "en"): ("debian-handbook", "usr/share/doc/debian-handbook/html/en-US/sect.*.html"),
+    ("handbook", "zh-cn"): ("debian-handbook", "usr/share/doc/debian-handbook/html/zh-CN/sect.*.html"),
 }
 # What leads from page to page has headings of its own and of others.
 _AROUND = re.compile(
-    r"<title>.*?</title>|<div[^>]*class=\"navheader\".*?</table>|<div[^>]*class=\"navfooter\".*", re.DOTALL
+    r"<title.*?</title>|<div[^>]*class=\"navheader\".*?</table>|<div[^>]*class=\"navfooter\".*"
+    r"|<ul class=\"docnav.*?</ul>",
+    re.DOTALL,
 )
 # A page with less is a title, or blank.
 _LEAST_CHARACTERS = 500
@@ -52,7 +56,7 @@ class Corpus:
         return [self._pdf(package) for package in _PACKAGES]
 
     def chapters(self, book: str, language: str) -> list[Path]:
-        """Those of Debian's "reference" or installation "guide" in "en" or "zh-cn", as HTML."""
+        """Those of Debian's "reference", installation "guide" or administrator's "handbook" in "en" or "zh-cn"."""
         directory = self._directory / f"{book}-{language}"
         if not directory.exists():
             name, pages = _CHAPTERS[book, language]
