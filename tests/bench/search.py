@@ -40,7 +40,9 @@ def measure(system: System, corpus: Corpus, chunks: int, say: Say) -> Outcome:
     levels = sorted({level for level in _LEVELS if level < chunks} | {chunks})
     figures: list[Figure] = []
     data: dict[str, object] = {}
-    with closing(Services(system.settings)) as services:
+    # Milvus Lite holds who writes while it merges segments: 10 s for one of 45,000 rows. A step would try again.
+    patient = system.settings.model_copy(update={"server_timeout_seconds": 60})
+    with closing(Services(patient)) as services:
         made = [chunk for language in LANGUAGES for chunk in _chunks(services, corpus, language)]
         questions = list(_questions(made))
         for before, level in zip([0, *levels], levels, strict=False):
