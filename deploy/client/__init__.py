@@ -17,7 +17,7 @@ from deploy.client.people_shapes import (
     Token,
     User,
 )
-from deploy.client.search_shapes import Answer, Hit, Neighbour, Place, SearchOptions, Span
+from deploy.client.search_shapes import Answer, Hit, Neighbour, SearchOptions, Span
 from deploy.client.shapes import (
     TERMINAL,
     Begun,

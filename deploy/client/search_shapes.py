@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from deploy.client.shapes import Place
+
 Span = tuple[int, int]
 """The characters [start, end) of a passage's text."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in points from the page's upper left corner."""
 
 
 class SearchOptions(TypedDict, total=False):
@@ -28,14 +27,6 @@ class SearchOptions(TypedDict, total=False):
     documents: Sequence[str] | None
     filters: Mapping[str, Any] | None
     neighbours: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A line on a page."""
-
-    page: int
-    box: Box
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in points from the page's upper left corner; of a picture, in its pixels."""
+
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
@@ -136,14 +139,27 @@ class TextPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A line on a page."""
+
+    page: int
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage: the characters [start, end) of the document's clean text; `page` is where it starts."""
+    """A passage: the characters [start, end) of the document's clean text; `page` is where it starts.
+
+    `headings`: those it stands under, the highest first. `places`: its lines, of formats that have places.
+    """
 
     number: int
     page: int
     start: int
     end: int
     text: str
+    headings: list[str]
+    places: list[Place]
 
 
 @dataclass(frozen=True, slots=True)

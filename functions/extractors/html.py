@@ -17,7 +17,8 @@ from functions.pieces import Piece, in_records
 # Not text, or not this page's own.
 _NOISE = (
     "script, style, noscript, template, svg, math, iframe, object, canvas, audio, video, select, button, "
-    "nav, footer, dialog, [hidden], [aria-hidden=true], [role=navigation], [role=search], [role=contentinfo]"
+    "nav, footer, dialog, [hidden], [aria-hidden=true], [role=navigation], [role=search], [role=contentinfo], "
+    "a.headerlink"  # the sign behind a heading of Sphinx, Docutils and MkDocs that links to it
 )
 _BLOCKS = frozenset(
     (

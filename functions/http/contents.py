@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -13,8 +14,9 @@ from common.document_views import VersionRow
 from common.errors import Conflict, NotFound, RequestError
 from common.filenames import guess_type
 from common.http import Call, Reply
+from common.index import Hit
 from common.paging import Cursor, Limit
-from common.records import Chunk, Page
+from common.records import Box, Chunk, Page
 from common.services import Services
 
 _Version = Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1, description="None: the one that search shows.")]
@@ -123,14 +125,27 @@ class ChunksQuery(msgspec.Struct, kw_only=True):
     limit: Limit = 50
 
 
+class PlaceView(msgspec.Struct, kw_only=True, frozen=True):
+    """A line on a page. `box`: left, top, right, bottom, in points from the page's upper left corner; of a picture, in
+    its pixels."""
+
+    page: int
+    box: Box
+
+
 class ChunkView(msgspec.Struct, kw_only=True, frozen=True):
-    """A passage: the characters [start, end) of the document's clean text; `page` is where it starts."""
+    """A passage: the characters [start, end) of the document's clean text; `page` is where it starts.
+
+    `headings`: those it stands under, the highest first. `places`: its lines, of formats that have places.
+    """
 
     number: int
     page: int
     start: int
     end: int
     text: str
+    headings: Sequence[str]
+    places: list[PlaceView]
 
 
 class Chunks(msgspec.Struct, kw_only=True, frozen=True):
@@ -149,9 +164,19 @@ def read_chunks(call: Call, query: ChunksQuery) -> Chunks:
     return Chunks(
         document_id=call.path["document_id"],
         version=version,
-        items=[msgspec.convert(chunk, ChunkView, from_attributes=True) for chunk in chunks],
+        items=[
+            ChunkView(places=places_of(chunk), **{name: getattr(chunk, name) for name in _AS_CHUNKED})
+            for chunk in chunks
+        ],
         next_cursor=None if following is None else Position(version, following).cursor(),
     )
+
+
+_AS_CHUNKED = ("number", "page", "start", "end", "text", "headings")
+
+
+def places_of(passage: Chunk | Hit) -> list[PlaceView]:
+    return [PlaceView(page=place.page, box=place.box) for place in passage.places]
 
 
 def _made(call: Call, version: int | None, cursor: str | None, step: str) -> tuple[int, Made, int]:

@@ -18,10 +18,10 @@ from common.errors import RequestError
 from common.http import Call, Reply
 from common.index import Hit
 from common.paging import Cursor
-from common.records import Box
 from common.services import Services
 from common.shown import Shown
 from functions.extractors import FORMATS
+from functions.http.contents import PlaceView, places_of
 from functions.http.highlights import Highlight, highlights
 
 # How deep the lists are read that are fused; the deeper ones only when hits do not suffice, as they cost more. What a
@@ -54,14 +54,6 @@ class WideSearchRequest(SearchRequest):
     """`knowledge_base_ids`: ids or names; none: all that the caller may read."""
 
     knowledge_base_ids: Annotated[list[_Base], msgspec.Meta(max_length=100)] | None = None
-
-
-class PlaceView(msgspec.Struct, kw_only=True, frozen=True):
-    """A line on a page. `box`: left, top, right, bottom, in points from the page's upper left corner; of a picture, in
-    its pixels."""
-
-    page: int
-    box: Box
 
 
 class NeighbourView(msgspec.Struct, kw_only=True, frozen=True):
@@ -186,7 +178,7 @@ class _Search:
                 document_name=document.name,
                 knowledge_base_id=document.knowledge_base_id,
                 knowledge_base_name=document.knowledge_base_name,
-                places=[PlaceView(page=place.page, box=place.box) for place in hit.places],
+                places=places_of(hit),
                 highlights=highlights(self.body.query, hit.text),
                 before=[around[key] for key in self._keys(hit, -1) if key in around],
                 after=[around[key] for key in self._keys(hit, 1) if key in around],

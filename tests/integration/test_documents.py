@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.people import Person, person, upload
 from tests.integration.system import System, wait_for
+from tests.unit.documents import pdf
 
 pytestmark = pytest.mark.integration
 
@@ -167,7 +168,7 @@ def test_text_and_chunks_come_in_pages_that_make_the_whole(worker: System, someo
     chunks = pages_of(someone, f"/documents/{document}/chunks", limit=7)
     assert [chunk["number"] for chunk in chunks] == list(range(len(chunks)))
     assert all(clean[chunk["start"] : chunk["end"]] == chunk["text"] for chunk in chunks)
-    assert set(chunks[0]) == {"number", "page", "start", "end", "text"}
+    assert set(chunks[0]) == {"number", "page", "start", "end", "text", "headings", "places"}
     (stored,) = worker.sql(
         "SELECT count(*) FROM task_details WHERE output_key IS NOT NULL AND task_id = "
         "(SELECT task_id FROM document_versions WHERE document_id = :id)",
@@ -176,6 +177,26 @@ def test_text_and_chunks_come_in_pages_that_make_the_whole(worker: System, someo
     assert (stored[0] > 0) == (paragraphs > 100)  # both ways an artifact is kept
     assert pages_of(someone, f"/documents/{document}/text", page=1) == pages
     assert pages_of(someone, f"/documents/{document}/chunks", page=2) == []
+
+
+def test_chunks_say_under_which_headings_and_where_on_their_page_they_stand(worker: System, someone: Person) -> None:
+    deep = " ".join(f"Well {number} has nine metres of water." for number in range(100))
+    noted = upload(worker, someone.http, f"{uuid4()}.md", f"# Wells\n\n## Depth\n\n{deep}".encode())
+    first, *_, last = pages_of(someone, f"/documents/{noted}/chunks")
+    assert (first["headings"], first["places"]) == ([], []), "they are in its own text"
+    assert (last["headings"], last["places"]) == (["Wells", "Depth"], [])
+    printed = upload(worker, someone.http, f"{uuid4()}.pdf", pdf("The first page.", "Nine metres of water."))
+    places = [
+        (place["page"], place["box"]) for place in pages_of(someone, f"/documents/{printed}/chunks")[-1]["places"]
+    ]
+    (hit,) = someone.http.post(
+        "/v1/search", json={"query": "metres", "mode": "keyword", "document_ids": [printed]}
+    ).json()["hits"]
+    assert places == [(place["page"], place["box"]) for place in hit["places"]]
+    (page, (left, top, right, bottom)) = places[-1]
+    assert (page, left) == (2, pytest.approx(72, abs=1))
+    assert top < 72 < bottom, "around the base line"
+    assert right > 100
 
 
 @pytest.mark.parametrize("cursor", ["x", "WzEsMV0=", "WzEsOTk5OTk5OTld"])

@@ -37,6 +37,11 @@ def test_a_page_that_begins_with_its_title_has_it_once(tmp_path: Path) -> None:
     assert pieces(html, page, tmp_path) == [Piece("Title of it", "heading", 1)]
 
 
+def test_the_sign_that_links_to_a_heading_is_none_of_it(tmp_path: Path) -> None:
+    page = '<h2>Usage<a class="headerlink" href="#usage" title="Link">\u00b6</a></h2><a href="#usage">\u00b6 7</a>'
+    assert [piece.text for piece in pieces(html, page.encode(), tmp_path)] == ["Usage", "\u00b6 7"]
+
+
 def test_list_items_have_their_marks(tmp_path: Path) -> None:
     page = b"<ul><li>a<li>b<ol start=4><li><p>c</p><p>more</p><li value=9>d<li>e</ol></ul><li>f<ol><li></ol>g"
     assert [(piece.text, piece.kind) for piece in pieces(html, page, tmp_path)] == [
