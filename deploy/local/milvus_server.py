@@ -20,7 +20,7 @@ from milvus_lite.adapter.grpc import server
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.db import MilvusLite
 
-from deploy.local import milvus_ranking
+from deploy.local import milvus_search
 
 # To list the collections opens those that are not open, as one is for a moment that is being made.
 _ALONE = (("Insert", "Upsert", "Delete", "Flush"), ("CreateCollection", "DropCollection", "ShowCollections"))
@@ -45,7 +45,7 @@ class OpenedMilvusLite(MilvusLite):  # type: ignore[misc]
 def main() -> None:
     directory, port = sys.argv[1:]
     server.MilvusLite = OpenedMilvusLite
-    milvus_ranking.install()
+    milvus_search.install()
     for names in _ALONE:
         lock = threading.Lock()
         for name in names:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from milvus_lite.analyzer.sparse import sparse_to_bytes
 from milvus_lite.index.sparse_inverted import SparseInvertedIndex
 
-from deploy.local.milvus_ranking import Bm25Index, among
+from deploy.local.milvus_search import Bm25Index, among
 
 Words = Mapping[int, float]
 
