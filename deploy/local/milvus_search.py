@@ -172,6 +172,7 @@ class FastCollection(Collection):  # type: ignore[misc]
         return _SHOWN.get() or super()._read_snapshot()
 
     def search(self, query_vectors: Sequence[Any], top_k: int = 10, metric_type: Any = None, **options: Any) -> Any:
+        """As Milvus Lite's own, which does the search, but among the best rows of each segment."""
         self._require_loaded()
         field = self._resolve_anns_field(options.get("anns_field"))
         metric = self.resolve_search_metric(field, metric_type)
@@ -180,7 +181,7 @@ class FastCollection(Collection):  # type: ignore[misc]
         params = spec.build_params if spec else {}
         words = [_index_of(one, field, params) for one in snapshot.segments if metric == "BM25" and one.num_rows]
         with among(words):
-            if len(query_vectors) != 1 or metric not in _SCORED or any(options.get(name) for name in _NEEDS_ALL):
+            if len(query_vectors) != 1 or metric not in _SCORED or _wants_others(options):
                 return super().search(query_vectors, top_k, metric_type, **options)
             shown = self._best_of_each(snapshot, query_vectors, top_k, field, metric, options)
             with _set(_SHOWN, (shown, snapshot.deleted)):
@@ -189,14 +190,19 @@ class FastCollection(Collection):  # type: ignore[misc]
     def _best_of_each(
         self, snapshot: _Snapshot, query: Sequence[Any], top_k: int, field: str, metric: str, options: Mapping[str, Any]
     ) -> tuple[Segment, ...]:
-        expression = options.get("expr")
+        """Segments of the `top_k` best live rows of each; for keywords, with their scores."""
+        spec, expression = self._index_specs.get(field), options.get("expr")
+        params = spec.build_params if spec else {}
         let = self._compile_filter(expression, timezone=options.get("timezone")) if expression else None
         plan = self._indexed_filter_plan(let)
-        asked = self._prepare_sparse_queries(query, field)[0] if metric == "BM25" else np.asarray(query, np.float32)
+        asked: Any = (
+            self._prepare_sparse_queries(query, field)[0] if metric == "BM25" else np.asarray(query, np.float32)
+        )
         shown = []
         for segment in (one for one in snapshot.segments if one.num_rows):
-            if metric == "BM25":
-                scores = segment.sparse_indexes[field].scores(asked)
+            index = _index_of(segment, field, params) if metric == "BM25" else None
+            if index is not None:
+                scores = index.scores(asked)
             else:
                 vectors, present = segment.vector_data(field)
                 # Nobody's score is 0 exactly, which stands for none.
@@ -207,10 +213,16 @@ class FastCollection(Collection):  # type: ignore[misc]
                 scores[~evaluate_segment_filter(segment, let, plan)] = 0
             rows = list(islice(snapshot.live(segment, _best_first(scores, top_k)), top_k))
             view = _of_rows(segment, rows)
-            if metric == "BM25":
-                view.sparse_indexes[field] = _Scored(segment.sparse_indexes[field], scores[rows])
+            if index is not None:
+                view.sparse_indexes[field] = _Scored(index, scores[rows])
             shown.append(view)
         return tuple(shown)
+
+
+def _wants_others(options: Mapping[str, Any]) -> bool:
+    """Whether the best of all rows would not do. Ours never ask so."""
+    given = (options.get(name) is not None for name in ("group_by_field", "radius", "range_filter", "ranker"))
+    return bool(options.get("offset") or options.get("partition_names")) or any(given)
 
 
 def _of_rows(segment: Segment, rows: Sequence[int]) -> Segment:
@@ -243,8 +255,6 @@ def _index_of(segment: Segment, field: str, params: Mapping[str, Any]) -> Bm25In
 # Two that build the same segment's postings would hold twice its memory.
 _BUILDING = threading.Lock()
 _SCORED = frozenset({"BM25", "IP", "COSINE"})
-# Searches that are shown all rows, as they want others than the best of all; ours are none of these.
-_NEEDS_ALL = ("group_by_field", "radius", "range_filter", "offset", "ranker", "partition_names")
 _LARGER_THAN_ANY = np.float32(4)
 
 
