@@ -82,7 +82,6 @@ class Bm25Index(SparseInvertedIndex):  # type: ignore[misc]
         self._rows, self._times = rows[order], words["times"][order]
         self._doc_lengths, self.doc_count = lengths, documents
         self.tokens = float(lengths.sum(dtype=np.float64))
-        self.avgdl = self.tokens / documents if documents else 0.0
 
     def postings(self, term: int) -> slice:
         at = int(np.searchsorted(self._terms, term))
@@ -166,7 +165,20 @@ class FastCollection(Collection):  # type: ignore[misc]
         """Called when a segment was written, merged or loaded, away from those who search."""
         super()._build_or_load_segment_index(segment, spec)
         if spec.metric_type == "BM25":
-            _index_of(segment, spec.field_name, spec.build_params)
+            self._postings(segment, spec.field_name)
+
+    def _postings(self, segment: Segment, field: str) -> Bm25Index:
+        """Where Milvus Lite itself looks for them, and would build them otherwise."""
+        spec = self._index_specs.get(field)
+        params = spec.build_params if spec else {}
+        with _BUILDING:
+            index = segment.sparse_indexes.get(field)
+            if not sparse_index_matches(index, "BM25", params):
+                index = create_sparse_index("BM25", params)
+                index.build_packed(segment.table.column(field).to_pylist())
+                segment.sparse_indexes[field] = index
+        assert isinstance(index, Bm25Index)
+        return index
 
     def _read_snapshot(self) -> Any:
         return _SHOWN.get() or super()._read_snapshot()
@@ -177,9 +189,7 @@ class FastCollection(Collection):  # type: ignore[misc]
         field = self._resolve_anns_field(options.get("anns_field"))
         metric = self.resolve_search_metric(field, metric_type)
         snapshot = _Snapshot(self)
-        spec = self._index_specs.get(field)
-        params = spec.build_params if spec else {}
-        words = [_index_of(one, field, params) for one in snapshot.segments if metric == "BM25" and one.num_rows]
+        words = [self._postings(one, field) for one in snapshot.segments if metric == "BM25" and one.num_rows]
         with among(words):
             if len(query_vectors) != 1 or metric not in _SCORED or _wants_others(options):
                 return super().search(query_vectors, top_k, metric_type, **options)
@@ -191,8 +201,7 @@ class FastCollection(Collection):  # type: ignore[misc]
         self, snapshot: _Snapshot, query: Sequence[Any], top_k: int, field: str, metric: str, options: Mapping[str, Any]
     ) -> tuple[Segment, ...]:
         """Segments of the `top_k` best live rows of each; for keywords, with their scores."""
-        spec, expression = self._index_specs.get(field), options.get("expr")
-        params = spec.build_params if spec else {}
+        expression = options.get("expr")
         let = self._compile_filter(expression, timezone=options.get("timezone")) if expression else None
         plan = self._indexed_filter_plan(let)
         asked: Any = (
@@ -200,7 +209,7 @@ class FastCollection(Collection):  # type: ignore[misc]
         )
         shown = []
         for segment in (one for one in snapshot.segments if one.num_rows):
-            index = _index_of(segment, field, params) if metric == "BM25" else None
+            index = self._postings(segment, field) if metric == "BM25" else None
             if index is not None:
                 scores = index.scores(asked)
             else:
@@ -238,18 +247,6 @@ def _of_rows(segment: Segment, rows: Sequence[int]) -> Segment:
         table.combine_chunks(),
         None if segment.vector_null_mask is None else segment.vector_null_mask[list(rows)],
     )
-
-
-def _index_of(segment: Segment, field: str, params: Mapping[str, Any]) -> Bm25Index:
-    """Where Milvus Lite itself looks for it, and would build it otherwise."""
-    with _BUILDING:
-        index = segment.sparse_indexes.get(field)
-        if not sparse_index_matches(index, "BM25", params):
-            index = create_sparse_index("BM25", params)
-            index.build_packed(segment.table.column(field).to_pylist())
-            segment.sparse_indexes[field] = index
-    assert isinstance(index, Bm25Index)
-    return index
 
 
 # Two that build the same segment's postings would hold twice its memory.
